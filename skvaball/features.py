@@ -1,0 +1,269 @@
+"""Deep features: what the layers of a fitted network say about a row."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from sklearn.utils import check_array
+from skorch import NeuralNet
+from torch import nn
+
+from skvaball.utils.classifiers import (
+    CHUNK_ROWS,
+    ClassifierView,
+    check_probabilities,
+    device_of,
+    network_array,
+)
+from skvaball.utils.random import isolated_generators
+from skvaball.utils.rows import iter_chunks, n_rows
+
+#: The four stages of torchvision's ResNets, which the paper taps.
+RESNET_STAGES = ("layer1", "layer2", "layer3", "layer4")
+
+
+class Features(NamedTuple):
+    """Features of rows, the taps side by side, and the classifier's predictions for them."""
+
+    values: np.ndarray  # (n, sum(widths)) float32
+    widths: list[int]  # features per tap
+    codes: np.ndarray  # (n,) int64, predicted classes
+
+
+class FeatureReader:
+    """Reads the deep features of a fitted classifier, in chunks of rows.
+
+    Parameters
+    ----------
+    view : ClassifierView
+        The fitted classifier.
+    layers : sequence of str or None, default=None
+        Names of the layers to tap (``dict(net.module_.named_modules())`` lists them).
+        None taps the module's ``feature_layers`` if it has that attribute, the four
+        stages of a ResNet, or else the input of the last weighted layer. A
+        classifier that is no network gives its own input as features.
+    batch_size : int, default=128
+        Rows per forward pass of a network.
+
+    Raises
+    ------
+    ValueError
+        If a layer does not exist, or features are not finite.
+    """
+
+    def __init__(
+        self, view: ClassifierView, layers: Sequence[str] | None = None, batch_size: int = 128
+    ) -> None:
+        self.view = view
+        self.batch_size = batch_size
+        self.net = torch_net(view.classifier)
+        self.layers = _tapped_layers(self.net, layers)
+
+    def read(self, X: Any) -> Features:
+        """Features and predicted codes of the rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, ...) or torch Dataset
+
+        Returns
+        -------
+        Features
+        """
+        # A network is always given batches of one size: then a row has the same
+        # features whatever rows stand beside it.
+        pad = self.net is not None
+        size = self.batch_size if pad else CHUNK_ROWS
+        values: np.ndarray | None = None
+        widths: list[int] = []
+        codes = np.empty(n_rows(X), dtype=np.int64)
+        start = 0
+        with isolated_generators(0, device_of(self.view.classifier)):
+            for chunk, n in iter_chunks(X, size, pad=pad):
+                taps, predicted = self._read_chunk(chunk)
+                widths = [tap.shape[1] for tap in taps]
+                if values is None:
+                    values = np.empty((len(codes), sum(widths)), dtype=np.float32)
+                np.concatenate([tap[:n] for tap in taps], axis=1, out=values[start : start + n])
+                codes[start : start + n] = predicted[:n]
+                start += n
+        if values is None:
+            raise ValueError("Found no rows (n_samples = 0); expected at least one.")
+        if not np.isfinite(values).all():
+            raise ValueError(
+                "The features contain NaN or infinity. Impute missing values in a Pipeline, "
+                "or check the training of the network."
+            )
+        return Features(values, widths, codes)
+
+    def _read_chunk(self, X: Any) -> tuple[list[np.ndarray], np.ndarray]:
+        if self.net is None:
+            predicted = self.view.predict_codes(X)
+            for transformer in self.view.transformers:
+                X = transformer.transform(X)
+            return [_plain_features(X)], predicted
+        for transformer in self.view.transformers:
+            X = transformer.transform(X)
+        prepare = getattr(self.view.classifier, "network_input", network_array)
+        with record_layers(self.net.module_, self.layers) as recorded:
+            probabilities = np.asarray(self.net.predict_proba(prepare(X)))
+        check_probabilities(probabilities)
+        predicted = self.view.columns(probabilities.shape[1])[probabilities.argmax(axis=1)]
+        return recorded.arrays(n_outputs=probabilities.shape[1]), predicted
+
+
+def deep_features(
+    estimator: Any, X: Any, layers: Sequence[str] | None = None, batch_size: int = 128
+) -> list[np.ndarray]:
+    """Deep features of the rows, one array per tapped layer.
+
+    Parameters
+    ----------
+    estimator : fitted classifier
+        A skorch net, :class:`~skvaball.networks.DeepClassifier`, either inside a
+        Pipeline, frozen or found by a search; any other classifier gives its input.
+    X : array-like of shape (n, ...) or torch Dataset
+        The rows.
+    layers : sequence of str or None, default=None
+        Names of the layers; see :class:`FeatureReader` for None.
+    batch_size : int, default=128
+        Rows per forward pass.
+
+    Returns
+    -------
+    list of ndarray of shape (n, n_features_of_layer), float32
+        Maps of shape (n, channels, height, width) are averaged over their positions,
+        sequences of shape (n, tokens, channels) over their tokens.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from skvaball.features import deep_features
+    >>> from skvaball.networks import DeepClassifier
+    >>> X, y = load_digits(return_X_y=True)
+    >>> net = DeepClassifier(max_epochs=2, random_state=0).fit(X, y)
+    >>> [features.shape for features in deep_features(net, X[:10])]
+    [(10, 128), (10, 128)]
+    """
+    classifier = ClassifierView(estimator, np.empty(0)).classifier
+    net = torch_net(classifier)
+    if isinstance(classifier, NeuralNet):
+        classes = np.arange(_n_outputs(net, network_array(next(iter_chunks(X, 1))[0])))
+    else:
+        classes = np.asarray(classifier.classes_)
+    features = FeatureReader(ClassifierView(estimator, classes), layers, batch_size).read(X)
+    return np.split(features.values, np.cumsum(features.widths)[:-1], axis=1)
+
+
+def _n_outputs(net: Any, X: np.ndarray) -> int:
+    with isolated_generators(0, device_of(net)):
+        return int(np.asarray(net.predict_proba(X)).shape[1])
+
+
+def torch_net(classifier: Any) -> Any:
+    """The skorch net of a classifier that is one or owns one as ``net_``, else None."""
+    if isinstance(classifier, NeuralNet):
+        return classifier
+    return getattr(classifier, "net_", None)
+
+
+def _tapped_layers(net: Any, layers: Sequence[str] | None) -> tuple[str, ...] | None:
+    """Check the names of the layers, or choose them; None means the last layer's input."""
+    if net is None:
+        if layers is not None:
+            raise ValueError(
+                f"layers={list(layers)} was given, but the classifier is not a network. "
+                "Leave layers=None to use its input as features."
+            )
+        return None
+    modules = dict(net.module_.named_modules())
+    if layers is None:
+        declared = getattr(net.module_, "feature_layers", None)
+        if declared is None and all(name in modules for name in RESNET_STAGES):
+            declared = RESNET_STAGES
+        return None if declared is None else tuple(declared)
+    names = (layers,) if isinstance(layers, str) else tuple(layers)
+    unknown = [name for name in names if name not in modules]
+    if unknown or not names:
+        available = ", ".join(name for name in modules if name)
+        raise ValueError(f"The module has no layer {unknown}; expected one of: {available}.")
+    return names
+
+
+class _Recorded:
+    """Outputs of layers, gathered batch by batch."""
+
+    def __init__(self, names: tuple[str, ...] | None) -> None:
+        self.names = names
+        self.batches: dict[str, list[torch.Tensor]] = {}
+        self.last_layer: tuple[str, nn.Module] | None = None
+
+    def add(self, name: str, output: Any) -> None:
+        if isinstance(output, list | tuple):
+            output = output[0]
+        self.batches.setdefault(name, []).append(_pool(output.detach()))
+
+    def arrays(self, n_outputs: int) -> list[np.ndarray]:
+        names = self.names
+        if names is None:
+            if self.last_layer is None or len(self.last_layer[1].weight) != n_outputs:  # type: ignore[arg-type]
+                raise ValueError(
+                    "The last weighted layer of the module does not give its output, so the "
+                    "default features are not known. Name the layers to tap: layers=[...]."
+                )
+            names = (self.last_layer[0],)
+        silent = [name for name in names if name not in self.batches]
+        if silent:
+            raise ValueError(f"The layers {silent} did not run in the forward pass; tap others.")
+        return [torch.cat(self.batches[name]).float().cpu().numpy() for name in names]
+
+
+@contextmanager
+def record_layers(module: nn.Module, names: tuple[str, ...] | None) -> Iterator[_Recorded]:
+    """Record the outputs of the named layers, or the input of the last weighted layer.
+
+    The hooks are gone when the block ends, whatever happens inside it.
+    """
+    recorded = _Recorded(names)
+    handles = []
+
+    def record_output(name: str) -> Any:
+        return lambda layer, inputs, output: recorded.add(name, output)
+
+    def record_input(name: str) -> Any:
+        def hook(layer: nn.Module, inputs: Any, output: Any) -> None:
+            recorded.last_layer = (name, layer)
+            recorded.add(name, inputs[0])
+
+        return hook
+
+    try:
+        for name, layer in module.named_modules():
+            if names is not None:
+                if name in names:
+                    handles.append(layer.register_forward_hook(record_output(name)))
+            elif getattr(layer, "weight", None) is not None and layer.weight.ndim >= 2:
+                handles.append(layer.register_forward_hook(record_input(name)))
+        yield recorded
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _pool(output: torch.Tensor) -> torch.Tensor:
+    """One value per channel: the mean over positions, tokens or frames."""
+    if output.ndim == 3:
+        return output.mean(dim=1)
+    if output.ndim > 3:
+        return output.flatten(2).mean(dim=2)
+    return output if output.ndim == 2 else output[:, None]
+
+
+def _plain_features(X: Any) -> np.ndarray:
+    """Rows as one float32 array; sparse rows become dense, images and the like are flattened."""
+    X = X.toarray() if hasattr(X, "toarray") else X
+    X = check_array(X, dtype=np.float32, allow_nd=True, input_name="X")
+    features: np.ndarray = X.reshape(len(X), -1)
+    return features

@@ -1,0 +1,386 @@
+"""The active learner: a classifier that says which rows it wants labeled next."""
+
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, _fit_context, clone
+from sklearn.utils import Tags, check_consistent_length, get_tags
+from sklearn.utils._param_validation import HasMethods
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted, validate_data
+from torch.utils.data import Dataset
+
+from skvaball.networks import DeepClassifier
+from skvaball.selectors.base import QuerySelector, check_batch
+from skvaball.utils.classifiers import ClassifierView, fit_classifier, is_skorch, validates_itself
+from skvaball.utils.labels import as_labels, check_labels, is_missing, resolve_classes
+from skvaball.utils.random import derive_seed, draw_seed, isolated_generators
+from skvaball.utils.rows import as_rows, concat_rows, take_rows
+from skvaball.vab import VaBQuerySelector
+
+
+def _estimator_has(method: str) -> Any:
+    def check(self: "ActiveLearner") -> bool:
+        estimator = getattr(self, "estimator_", self.estimator)
+        return estimator is None or hasattr(estimator, method)
+
+    return check
+
+
+class ActiveLearner(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
+    """Classifier that asks for the labels it needs most.
+
+    ``fit`` on the first labels, ``query`` for the rows of a pool to be labeled next,
+    ``teach`` their labels, and so on while the budget lasts.
+
+    Parameters
+    ----------
+    estimator : classifier or None, default=None
+        Any scikit-learn classifier, skorch net, or Pipeline around one (with samplers
+        of imbalanced-learn inside, if you like). It is cloned. None:
+        :class:`~skvaball.networks.DeepClassifier`.
+    selector : QuerySelector or None, default=None
+        The query strategy; where its ``estimator``, ``classes`` or ``random_state`` is
+        None it is given the learner's. None: :class:`~skvaball.vab.VaBQuerySelector`.
+    classes : array-like of shape (n_classes,) or None, default=None
+        All classes, if some may be missing from the labeled rows. A skorch net with an
+        output for each of them needs it then.
+    missing_label : object, default=None
+        A label that means "not labeled" and is refused by ``fit`` and ``teach``, as NaN
+        and None always are. By default any other value, -1 too, is a class.
+    warm_start : bool, default=False
+        Whether ``teach`` continues the training (skorch nets, and estimators with a
+        ``warm_start`` parameter) instead of starting anew. Starting anew is the
+        paper's protocol, and makes ``fit(A).teach(B)`` equal to ``fit(A + B)``.
+    random_state : int, RandomState instance or None, default=None
+        Seed of all nested parts that have none of their own. Each query draws anew.
+
+    Attributes
+    ----------
+    estimator_ : classifier
+        The fitted classifier. A skorch net is trained on codes, the positions of the
+        labels in ``classes_``, and on float32 rows.
+    selector_ : QuerySelector
+        The fitted selector of the last query.
+    classes_ : ndarray of shape (n_classes,)
+        The classes, sorted.
+    X_labeled_ : rows of the type of X
+        All labeled rows so far.
+    y_labeled_ : ndarray of shape (n_labeled,)
+        Their labels.
+    n_queries_ : int
+        Queries answered so far.
+    n_features_in_ : int
+        Number of features seen in fit.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, if X had any.
+
+    See Also
+    --------
+    skvaball.ActiveLearningSimulator : Plays the annotator on labeled data.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from skvaball import ActiveLearner
+    >>> from skvaball.selectors import MarginSelector
+    >>> X, y = load_digits(return_X_y=True)
+    >>> learner = ActiveLearner(LogisticRegression(max_iter=500), MarginSelector())
+    >>> learner = learner.fit(X[:50], y[:50])
+    >>> idx = learner.query(X[50:1000], 20)
+    >>> learner = learner.teach(X[50:1000][idx], y[50:1000][idx])
+    >>> len(learner.y_labeled_)
+    70
+    """
+
+    _parameter_constraints: dict[str, Any] = {  # noqa: RUF012 (scikit-learn's convention)
+        "estimator": [HasMethods(["fit", "predict"]), None],
+        "selector": [HasMethods(["fit_select"]), None],
+        "classes": ["array-like", None],
+        "missing_label": "no_validation",
+        "warm_start": ["boolean"],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self,
+        estimator: Any = None,
+        selector: QuerySelector | None = None,
+        *,
+        classes: ArrayLike | None = None,
+        missing_label: Any = None,
+        warm_start: bool = False,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
+        self.estimator = estimator
+        self.selector = selector
+        self.classes = classes
+        self.missing_label = missing_label
+        self.warm_start = warm_start
+        self.random_state = random_state
+
+    # -- labels in -----------------------------------------------------------------------
+
+    @_fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X: Any, y: ArrayLike) -> Self:
+        """Fit the classifier on the first labeled rows, forgetting earlier ones.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, ...)
+            Labeled rows, in whatever form the classifier takes them.
+        y : array-like of shape (n,)
+            Their labels, none missing.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If labels are missing, of mixed type or not among ``classes``, or the
+            classifier refuses the rows.
+        """
+        X = self._check_rows(X, reset=True)
+        labels = self._check_labels(y)
+        check_consistent_length(X, labels)
+        classes = resolve_classes(self.classes, labels)
+        seed = draw_seed(self.random_state)
+        estimator = self._train(self._template(), X, labels, classes, seed)
+        self.estimator_ = estimator
+        self.classes_ = classes
+        self.X_labeled_ = take_rows(X, np.arange(len(labels)))
+        self.y_labeled_ = labels.copy()
+        self.n_queries_ = 0
+        self._seed = seed
+        return self
+
+    def teach(self, X: Any, y: ArrayLike, *, refit: bool = True) -> Self:
+        """Add labeled rows and refit. If anything fails, the learner is as it was before.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, ...)
+            The new rows.
+        y : array-like of shape (n,)
+            Their labels, none missing.
+        refit : bool, default=True
+            Whether to refit the classifier. Otherwise the labels are kept for the next
+            query and the next refit, and the classifier stays as it is.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If labels are missing, of mixed type or not among ``classes``, the rows
+            differ from those of ``fit``, or the classifier refuses them.
+        """
+        check_is_fitted(self)
+        X = self._check_rows(X, reset=False)
+        labels = self._check_labels(y)
+        check_consistent_length(X, labels)
+        # Both through the class check: numbers must not turn into strings unnoticed.
+        classes = resolve_classes(self.classes, self.y_labeled_, labels)
+        all_X = concat_rows(self.X_labeled_, X)
+        all_y = np.concatenate([self.y_labeled_, labels])
+        if refit:
+            template = self.estimator_ if self._may_continue(classes) else self._template()
+            warm = template is self.estimator_
+            self.estimator_ = self._train(template, all_X, all_y, classes, self._seed, warm=warm)
+            self.classes_ = classes
+        elif is_skorch(self.estimator_) and not np.isin(labels, self.classes_).all():
+            raise ValueError(
+                f"Labels {np.setdiff1d(labels, self.classes_).tolist()} are new to the network, "
+                "which refit=False leaves as it is. Use refit=True, or pass all classes to the "
+                "learner as `classes=`."
+            )
+        self.X_labeled_, self.y_labeled_ = all_X, all_y
+        return self
+
+    def _may_continue(self, classes: np.ndarray) -> bool:
+        return bool(self.warm_start) and np.array_equal(classes, self.classes_)
+
+    def _template(self) -> Any:
+        return DeepClassifier() if self.estimator is None else self.estimator
+
+    def _train(
+        self,
+        estimator: Any,
+        X: Any,
+        labels: np.ndarray,
+        classes: np.ndarray,
+        seed: int,
+        *,
+        warm: bool = False,
+    ) -> Any:
+        model = fit_classifier(
+            estimator, X, labels, classes, derive_seed(seed, "estimator"), warm=warm
+        )
+        if is_skorch(model):
+            # A network with too few outputs, or none that are probabilities, ends here.
+            ClassifierView(model, classes).predict_proba(take_rows(X, np.arange(1)))
+        return model
+
+    def _check_labels(self, y: ArrayLike) -> np.ndarray:
+        if y is None:
+            raise ValueError(
+                "ActiveLearner requires y to be passed, but the target y is None. "
+                "Unlabeled rows belong into query(X_pool, n)."
+            )
+        missing = is_missing(as_labels(y), self.missing_label)
+        if missing.any():
+            raise ValueError(
+                f"y has {missing.sum()} missing labels among {len(missing)}; expected labeled "
+                "rows only. Unlabeled rows belong into query(X_pool, n)."
+            )
+        return check_labels(y)
+
+    def _check_rows(self, X: Any, *, reset: bool) -> Any:
+        """Check the width of rows; what else is good input, the classifier decides."""
+        pipeline = validates_itself(self._template())
+        X = as_rows(X, allow_1d=pipeline)
+        if is_skorch(self._template()) and not pipeline:
+            # skorch itself would train on NaN without a word.
+            return validate_data(self, X, reset=reset, dtype="numeric", allow_nd=True)
+        validate_data(self, X, reset=reset, skip_check_array=True)
+        return X
+
+    # -- queries out ---------------------------------------------------------------------
+
+    def query(
+        self, X_pool: Any, n: int, *, return_scores: bool = False
+    ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
+        """Choose the rows of a pool to be labeled next.
+
+        Parameters
+        ----------
+        X_pool : array-like of shape (n_pool, ...) or torch Dataset
+            Unlabeled rows.
+        n : int
+            How many to choose, from 1 to n_pool.
+        return_scores : bool, default=False
+            Whether to return the scores of all rows of the pool as well.
+
+        Returns
+        -------
+        positions : ndarray of shape (n,), int64
+            Positions in the pool, no two alike, best first.
+        scores : ndarray of shape (n_pool,), float64
+            Only if ``return_scores``: the higher, the sooner to be labeled.
+
+        Raises
+        ------
+        ValueError
+            If the pool is empty, has fewer than n rows, or other columns than in fit.
+        """
+        check_is_fitted(self)
+        check_batch(n, X_pool)
+        if not isinstance(X_pool, Dataset):
+            X_pool = self._check_rows(X_pool, reset=False)
+        selector = self._query_selector()
+        positions, scores = selector.fit_select(self.X_labeled_, self.y_labeled_, X_pool, n)
+        self.selector_ = selector
+        self.n_queries_ += 1
+        return (positions, scores) if return_scores else positions
+
+    def _query_selector(self) -> QuerySelector:
+        """A fresh selector that looks at the learner's classifier, classes and seed."""
+        template = VaBQuerySelector() if self.selector is None else self.selector
+        selector: QuerySelector = clone(template)
+        own = {
+            "estimator": self.estimator_,
+            "classes": np.union1d(self.classes_, self.y_labeled_),
+            "random_state": derive_seed(self._seed, "query", self.n_queries_),
+        }
+        params = selector.get_params(deep=False)
+        missing = {name: value for name, value in own.items() if params.get(name, "") is None}
+        selector.set_params(**missing)
+        return selector
+
+    # -- predictions ---------------------------------------------------------------------
+
+    def _view(self) -> ClassifierView:
+        check_is_fitted(self)
+        return ClassifierView(self.estimator_, self.classes_)
+
+    @property
+    def wrapped_classifier(self) -> Any:
+        """The fitted classifier, for whoever wants its layers."""
+        return self.estimator_
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Predicted labels.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, ...)
+
+        Returns
+        -------
+        ndarray of shape (n,)
+        """
+        view = self._view()
+        X = self._check_rows(X, reset=False)
+        if is_skorch(self.estimator_):
+            labels: np.ndarray = self.classes_[view.predict_codes(X)]
+            return labels
+        with isolated_generators(0):
+            return np.asarray(self.estimator_.predict(X))
+
+    @available_if(_estimator_has("predict_proba"))
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Probabilities of the classes.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, ...)
+
+        Returns
+        -------
+        ndarray of shape (n, n_classes), float64
+            In the order of ``classes_``; 0 for a class without any label so far.
+        """
+        view = self._view()
+        return view.predict_proba(self._check_rows(X, reset=False))
+
+    @available_if(_estimator_has("decision_function"))
+    def decision_function(self, X: Any) -> np.ndarray:
+        """Decision values of the classifier.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, ...)
+
+        Returns
+        -------
+        ndarray of shape (n,) for two classes, else (n, n_classes)
+            In the order of ``classes_``; minus infinity for a class without any label
+            so far.
+        """
+        check_is_fitted(self)
+        X = self._check_rows(X, reset=False)
+        values = np.asarray(self.estimator_.decision_function(X))
+        known = np.asarray(self.estimator_.classes_)
+        if len(known) == len(self.classes_):
+            return values
+        if values.ndim == 1:
+            values = np.stack([-values, values], axis=1)
+        full = np.full((len(values), len(self.classes_)), -np.inf)
+        full[:, np.searchsorted(self.classes_, known)] = values
+        return full
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "estimator_")
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        nested = get_tags(self._template())
+        tags.input_tags = nested.input_tags
+        tags.classifier_tags = nested.classifier_tags or tags.classifier_tags
+        return tags

@@ -1,0 +1,172 @@
+"""The share of rare classes among the labels that each strategy has bought."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from skvaball.plots._bands import draw_bands, draw_legend, summarize
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+
+class ClassBalanceDisplay:
+    """Share of rare classes in the labeled set: mean over seeds, plus or minus one standard error.
+
+    Use :meth:`from_results` to draw at once; the constructor only stores its arguments.
+
+    Parameters
+    ----------
+    results : DataFrame
+        One row per strategy, seed and round, with the columns `strategy`, `seed`,
+        `n_labeled` and `rare_share` (share of the labeled rows that are of a rare class,
+        in [0, 1]). Rows without a share are left out.
+    rare_classes : sequence or None, default=None
+        The classes that `rare_share` counts, to be named at the axis.
+    reference : float or None, default=None
+        Share of the rare classes in the pool, drawn as a dashed line: what random
+        sampling gets.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        Axes with the curves.
+    figure_ : matplotlib Figure
+        Figure of the axes.
+    lines_ : list of matplotlib Line2D
+        One curve per strategy, in the order of first appearance in `results`.
+    bands_ : list of matplotlib PolyCollection or None
+        The band of each curve; None where the strategy has only one seed.
+    reference_ : matplotlib Line2D or None
+        The dashed line.
+
+    See Also
+    --------
+    BudgetCurveDisplay : What the labels are worth.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from skvaball.plots import ClassBalanceDisplay
+    >>> results = pd.DataFrame(
+    ...     {
+    ...         "strategy": ["random", "random", "entropy", "entropy"],
+    ...         "seed": [0, 0, 0, 0],
+    ...         "n_labeled": [100, 200, 100, 200],
+    ...         "rare_share": [0.1, 0.1, 0.1, 0.3],
+    ...     }
+    ... )
+    >>> display = ClassBalanceDisplay.from_results(results, reference=0.1)
+    >>> [line.get_label() for line in display.lines_]
+    ['random', 'entropy']
+    """
+
+    def __init__(
+        self,
+        results: pd.DataFrame,
+        rare_classes: Sequence[Any] | None = None,
+        *,
+        reference: float | None = None,
+    ) -> None:
+        self.results = results
+        self.rare_classes = rare_classes
+        self.reference = reference
+
+    @classmethod
+    def from_results(
+        cls,
+        results: pd.DataFrame,
+        rare_classes: Sequence[Any] | None = None,
+        *,
+        reference: float | None = None,
+        ax: Axes | None = None,
+        legend: bool = True,
+        line_kw: dict[str, Any] | None = None,
+        band_kw: dict[str, Any] | None = None,
+    ) -> ClassBalanceDisplay:
+        """Draw the share of rare classes for the strategies in a table of results.
+
+        Parameters
+        ----------
+        results : DataFrame
+            One row per strategy, seed and round, with the columns `strategy`, `seed`,
+            `n_labeled` and `rare_share`.
+        rare_classes : sequence or None, default=None
+            The classes that `rare_share` counts, to be named at the axis.
+        reference : float or None, default=None
+            Share of the rare classes in the pool, drawn as a dashed line.
+        ax : matplotlib Axes or None, default=None
+            Where to draw; None makes a new figure.
+        legend : bool, default=True
+            Draw a legend to the right of the axes.
+        line_kw, band_kw : dict or None, default=None
+            Passed to ``Axes.plot`` and ``Axes.fill_between``.
+
+        Returns
+        -------
+        ClassBalanceDisplay
+        """
+        return cls(results, rare_classes, reference=reference).plot(
+            ax, legend=legend, line_kw=line_kw, band_kw=band_kw
+        )
+
+    def plot(
+        self,
+        ax: Axes | None = None,
+        *,
+        legend: bool = True,
+        line_kw: dict[str, Any] | None = None,
+        band_kw: dict[str, Any] | None = None,
+    ) -> ClassBalanceDisplay:
+        """Draw the curves.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes or None, default=None
+            Where to draw; None makes a new figure.
+        legend : bool, default=True
+            Draw a legend to the right of the axes. A figure of your own makes room for
+            it with ``layout="constrained"``.
+        line_kw, band_kw : dict or None, default=None
+            Passed to ``Axes.plot`` and ``Axes.fill_between``.
+
+        Returns
+        -------
+        self : ClassBalanceDisplay
+
+        Raises
+        ------
+        ValueError
+            If `results` lacks a column, has no values, or has two rows for one seed at
+            one number of labels, or `reference` is not a share.
+        ImportError
+            If matplotlib is not installed.
+        """
+        if self.reference is not None and not 0 <= self.reference <= 1:
+            raise ValueError(
+                f"reference={self.reference} is not a share. Expected a number in [0, 1]."
+            )
+        bands = summarize(self.results, "rare_share")
+        self.ax_, self.lines_, self.bands_ = draw_bands(bands, ax, line_kw, band_kw)
+        self.figure_ = self.ax_.figure
+        self.reference_ = None
+        if self.reference is not None:
+            self.reference_ = self.ax_.axhline(
+                self.reference,
+                color="0.4",
+                linestyle="--",
+                linewidth=1,
+                label="share in the pool",
+                zorder=1,  # below the curves
+            )
+        label = "Share of rare classes in the labeled set"
+        if self.rare_classes is not None:
+            label += f"\n({', '.join(str(name) for name in self.rare_classes)})"
+        self.ax_.set_ylabel(label)
+        # From zero, so that heights compare as shares do.
+        self.ax_.set_ylim(bottom=0)
+        if legend:
+            draw_legend(self.ax_)
+        return self

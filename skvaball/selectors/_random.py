@@ -1,0 +1,77 @@
+"""Random sampling: the strategy that every other has to beat."""
+
+import hashlib
+from typing import Any
+
+import numpy as np
+from torch.utils.data import Dataset
+
+from skvaball.selectors.base import QuerySelector
+from skvaball.utils.rows import iter_chunks, n_rows
+
+
+class RandomSelector(QuerySelector):
+    """Choose rows at random, every row with the same chance.
+
+    The score of a row is a random number that depends on the seed and on the row
+    itself, not on its place: equal rows have equal scores. Rows of a torch Dataset are
+    not read; their scores depend on the seed and the position.
+
+    Parameters
+    ----------
+    estimator : classifier or None, default=None
+        Not used to choose; ``score`` counts its mistakes.
+    classes : array-like of shape (n_classes,) or None, default=None
+        All classes, if some may be missing from the labeled rows.
+    missing_label : object, default=-1
+        The value of y in ``fit`` that marks unlabeled rows.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the choice.
+
+    Attributes
+    ----------
+    estimator_ : classifier or None
+        The fitted classifier, if there is one.
+    classes_ : ndarray of shape (n_classes,)
+        The classes, sorted.
+    n_features_in_ : int
+        Number of features seen in fit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skvaball.selectors import RandomSelector
+    >>> X, y = np.arange(10.0)[:, None], np.array([0, 1] + [-1] * 8)
+    >>> selector = RandomSelector(random_state=0).fit(X, y)
+    >>> selector.select(X[2:], 3).shape
+    (3,)
+    """
+
+    _uses_estimator = False
+
+    def _score(self, X: Any) -> np.ndarray:
+        if isinstance(X, Dataset):
+            return np.random.default_rng(self._seed).random(n_rows(X))
+        key = self._seed.to_bytes(8, "little")
+        digests = [
+            hashlib.blake2b(_row_bytes(row), digest_size=8, key=key).digest()
+            for chunk, _ in iter_chunks(X, 4096)
+            for row in _rows(chunk)
+        ]
+        numbers = np.frombuffer(b"".join(digests), dtype="<u8")
+        uniform: np.ndarray = numbers / 2.0**64
+        return uniform
+
+
+def _rows(chunk: Any) -> Any:
+    if hasattr(chunk, "to_numpy"):
+        return chunk.to_numpy()
+    return chunk.toarray() if hasattr(chunk, "toarray") else chunk
+
+
+def _row_bytes(row: Any) -> bytes:
+    values = np.asarray(row)
+    if values.dtype.kind in "biuf":
+        # Adding zero turns -0.0 into 0.0: equal rows, equal bytes.
+        return bytes((values.astype(np.float64) + 0.0).tobytes())
+    return repr(values.tolist()).encode()

@@ -1,0 +1,259 @@
+"""One view of every classifier: scikit-learn estimator, skorch net, or Pipeline around one.
+
+A skorch net knows codes 0..K-1 and float32 inputs, a scikit-learn classifier the labels
+themselves. Here both answer in codes of one list of classes.
+"""
+
+import copy
+from typing import Any
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.frozen import FrozenEstimator
+from sklearn.model_selection._search import BaseSearchCV
+from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import check_is_fitted
+from skorch import NeuralNet, NeuralNetBinaryClassifier
+
+from skvaball.utils.labels import encode
+from skvaball.utils.random import isolated_generators, set_random_states
+from skvaball.utils.rows import iter_chunks, take_rows, to_array
+
+#: Rows given to a classifier at once when nothing asks for less.
+CHUNK_ROWS = 4096
+#: How far the probabilities of a row may sum from one: room for half precision.
+SUM_TOLERANCE = 1e-2
+
+
+def unwrap(estimator: Any) -> tuple[list[Any], Any]:
+    """Split an estimator into the transformers in front and the classifier at the end.
+
+    Pipelines (imbalanced-learn's too: samplers act in training only), frozen
+    estimators, search objects and learners are opened, however they are nested.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Fitted or not.
+
+    Returns
+    -------
+    transformers : list of estimators
+    classifier : estimator
+    """
+    transformers: list[Any] = []
+    while True:
+        if isinstance(estimator, Pipeline):
+            for _, step in estimator.steps[:-1]:
+                if step not in (None, "passthrough") and not hasattr(step, "fit_resample"):
+                    transformers.append(step)
+            estimator = estimator.steps[-1][1]
+        elif isinstance(estimator, FrozenEstimator):
+            estimator = estimator.estimator
+        elif isinstance(estimator, BaseSearchCV):
+            estimator = getattr(estimator, "best_estimator_", estimator.estimator)
+        elif hasattr(estimator, "wrapped_classifier"):  # ActiveLearner, ActiveLearningSimulator
+            estimator = estimator.wrapped_classifier
+        else:
+            return transformers, estimator
+
+
+def is_skorch(estimator: Any) -> bool:
+    """Whether the classifier at the end is a skorch net, which needs codes and float32."""
+    return isinstance(unwrap(estimator)[1], NeuralNet)
+
+
+def validates_itself(estimator: Any) -> bool:
+    """Whether the estimator's own steps decide what input is good (text, missing values...)."""
+    while isinstance(estimator, FrozenEstimator | BaseSearchCV):
+        estimator = estimator.estimator
+    return isinstance(estimator, Pipeline)
+
+
+def is_fitted(estimator: Any) -> bool:
+    """Whether an estimator can predict as it is."""
+    if isinstance(unwrap(estimator)[1], NeuralNet) and not unwrap(estimator)[0]:
+        net = unwrap(estimator)[1]
+        return bool(getattr(net, "initialized_", False)) and len(net.history) > 0
+    try:
+        check_is_fitted(estimator)
+    except NotFittedError:
+        return False
+    return True
+
+
+def device_of(estimator: Any) -> str:
+    """The device whose generator an estimator draws from."""
+    classifier = unwrap(estimator)[1]
+    return str(getattr(classifier, "device", None) or "cpu")
+
+
+def network_array(X: Any) -> np.ndarray:
+    """Input of a skorch net: a float32 array; float64, integers and data frames are converted."""
+    return np.ascontiguousarray(X, dtype=np.float32)
+
+
+def _plain_net_input(estimator: Any, X: Any) -> Any:
+    """Input for fit or predict of any estimator; only skorch nets need a conversion."""
+    if not is_skorch(estimator) or (unwrap(estimator)[0] and not _is_numeric_array(X)):
+        return X
+    return network_array(X)
+
+
+def _is_numeric_array(X: Any) -> bool:
+    return isinstance(X, np.ndarray) and X.dtype.kind in "biuf"
+
+
+class ClassifierView:
+    """Predictions of a fitted classifier in the codes of one list of classes.
+
+    Parameters
+    ----------
+    estimator : fitted classifier
+        A scikit-learn classifier, a skorch net, or either inside a Pipeline.
+    classes : ndarray of shape (n_classes,)
+        All classes, sorted; the classifier may know fewer.
+    """
+
+    def __init__(self, estimator: Any, classes: np.ndarray) -> None:
+        self.estimator = estimator
+        self.classes = classes
+        self.transformers, self.classifier = unwrap(estimator)
+
+    def columns(self, n_columns: int) -> np.ndarray:
+        """Codes of the columns of the classifier's probabilities.
+
+        Raises
+        ------
+        ValueError
+            If the number of columns is not the number of classes known.
+        """
+        if isinstance(self.classifier, NeuralNet):
+            known = self.classes
+        else:
+            known = np.asarray(self.classifier.classes_)
+        if n_columns != len(known):
+            raise ValueError(
+                f"The classifier returns {n_columns} columns of probabilities, but "
+                f"{len(known)} classes are known: {known.tolist()}. Pass all "
+                "classes, in the order of the columns, as `classes=`."
+            )
+        return encode(known, self.classes)
+
+    def predict_codes(self, X: Any) -> np.ndarray:
+        """Codes (int64) of the predicted classes, shape (n,)."""
+        if isinstance(self.classifier, NeuralNet):
+            codes: np.ndarray = self.predict_proba(X).argmax(axis=1)
+            return codes
+        return self._in_chunks(
+            X, lambda chunk: encode(self.estimator.predict(chunk), self.classes)
+        ).astype(np.int64)
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Probabilities (float64) of all classes, shape (n, n_classes); 0 for unknown ones.
+
+        Raises
+        ------
+        ValueError
+            If the columns do not fit the classes, or rows do not sum to one.
+        """
+
+        def expand(chunk: Any) -> np.ndarray:
+            probabilities = np.asarray(self.estimator.predict_proba(chunk), dtype=np.float64)
+            check_probabilities(probabilities)
+            full = np.zeros((len(probabilities), len(self.classes)))
+            full[:, self.columns(probabilities.shape[1])] = probabilities
+            return full
+
+        return self._in_chunks(X, expand)
+
+    def _in_chunks(self, X: Any, function: Any) -> np.ndarray:
+        # The generators are isolated because DataLoaders draw from them even to predict.
+        with isolated_generators(0, device_of(self.estimator)):
+            parts = [
+                function(_plain_net_input(self.estimator, chunk))
+                for chunk, _ in iter_chunks(X, CHUNK_ROWS)
+            ]
+        return np.concatenate(parts)
+
+
+def check_probabilities(probabilities: np.ndarray) -> None:
+    """Raise unless every row is a finite probability distribution."""
+    if not np.all(np.isfinite(probabilities)):
+        raise ValueError(
+            "The classifier's probabilities contain NaN or infinity. "
+            "Check its training: a smaller learning rate or scaled inputs often help."
+        )
+    sums = probabilities.sum(axis=1)
+    worst = np.max(np.abs(sums - 1.0), initial=0.0)
+    if worst > SUM_TOLERANCE or np.min(probabilities, initial=0.0) < -SUM_TOLERANCE:
+        raise ValueError(
+            "predict_proba does not return probabilities: rows sum to "
+            f"{sums.min():.3g} .. {sums.max():.3g}, expected 1. A skorch net whose module "
+            "returns logits needs criterion=torch.nn.CrossEntropyLoss."
+        )
+
+
+def fit_classifier(
+    estimator: Any, X: Any, y: np.ndarray, classes: np.ndarray, seed: int, *, warm: bool = False
+) -> Any:
+    """Fit a clone of a classifier, or continue the training of a copy.
+
+    Parameters
+    ----------
+    estimator : classifier
+        Left as it is.
+    X, y : rows and their labels
+    classes : ndarray of shape (n_classes,)
+        All classes, sorted; a skorch net is trained on their codes.
+    seed : int
+        Seeds every nested ``random_state`` that is None and the global generators.
+    warm : bool, default=False
+        Continue from the fitted estimator where it can.
+
+    Returns
+    -------
+    The fitted classifier.
+    """
+    warm = warm and can_continue(estimator)
+    model = copy.deepcopy(estimator) if warm else clone(estimator)
+    model = set_random_states(model, seed)
+    X = _plain_net_input(model, to_array(X))
+    fit = model.fit
+    with isolated_generators(seed, device_of(model)):
+        if is_skorch(model):
+            y = encode(y, classes)
+            if isinstance(unwrap(model)[1], NeuralNetBinaryClassifier):
+                y = y.astype(np.float32)
+            if isinstance(model, NeuralNet):
+                _prepare_net(model, X, y, classes)
+                fit = model.partial_fit if warm else model.fit
+        elif warm:
+            model.set_params(warm_start=True)
+        fit(X, y)
+    return model
+
+
+def can_continue(estimator: Any) -> bool:
+    """Whether an estimator can go on training: a skorch net, or one with ``warm_start``."""
+    return isinstance(estimator, NeuralNet) or "warm_start" in estimator.get_params(deep=False)
+
+
+def _prepare_net(net: NeuralNet, X: np.ndarray, y: np.ndarray, classes: np.ndarray) -> None:
+    """Find out before the training what would go wrong in it or after it."""
+    probe = clone(net).set_params(verbose=0).initialize()
+    try:
+        probabilities = probe.predict_proba(take_rows(X, np.arange(min(2, len(X)))))
+    except RuntimeError:
+        pass  # the shapes of some modules are set by a callback when training begins
+    else:
+        check_probabilities(np.asarray(probabilities))
+        ClassifierView(net, classes).columns(probabilities.shape[1])
+    # BatchNorm cannot train on a last batch of one row: use a batch size that leaves none.
+    n_train = len(probe.get_split_datasets(X, y)[0])
+    batch_size = net.get_params_for("iterator_train").get("batch_size", net.batch_size)
+    if batch_size > 1 and n_train > 1 and n_train % batch_size == 1:
+        while batch_size > 2 and n_train % batch_size == 1:
+            batch_size -= 1
+        net.set_params(iterator_train__batch_size=batch_size)

@@ -1,0 +1,116 @@
+"""Rows of whatever holds data: arrays, memmaps, data frames, sparse matrices, lists, Datasets."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn.utils import _safe_indexing, check_array
+from sklearn.utils.validation import _num_samples
+from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset
+
+
+def n_rows(X: Any) -> int:
+    """Number of rows."""
+    if isinstance(X, Dataset):
+        return len(X)  # type: ignore[arg-type]  # map-style datasets have a length
+    return int(_num_samples(X))
+
+
+def take_rows(X: Any, positions: np.ndarray) -> Any:
+    """Rows at the positions, of the same kind as X (of a memmap: a copy in memory)."""
+    if isinstance(X, Dataset):
+        return Subset(X, positions.tolist())
+    return _safe_indexing(X, positions)
+
+
+def to_array(X: Any) -> Any:
+    """A torch Dataset as one array of its inputs; anything else as it is."""
+    if not isinstance(X, Dataset):
+        return X
+    batches = [
+        batch[0] if isinstance(batch, list | tuple) else batch
+        for batch in DataLoader(X, batch_size=256)
+    ]
+    return np.concatenate([np.asarray(batch) for batch in batches])
+
+
+def as_rows(X: Any, *, allow_1d: bool = False) -> Any:
+    """Rows in a form whose parts can be taken; values are left to whoever reads them.
+
+    Parameters
+    ----------
+    X : array-like, sparse matrix or torch Dataset
+        Arrays and data frames stay as they are, a Dataset becomes an array.
+    allow_1d : bool, default=False
+        Whether a row may be a single thing, such as a text.
+
+    Returns
+    -------
+    array, data frame, CSR matrix or (if ``allow_1d``) list
+
+    Raises
+    ------
+    ValueError
+        If there are no rows, or they are one-dimensional without ``allow_1d``.
+    """
+    X = to_array(X)
+    if sp.issparse(X):
+        X = X.tocsr()
+    elif not hasattr(X, "shape") and not allow_1d:
+        X = check_array(X, dtype=None, allow_nd=True, ensure_all_finite=False)
+    if n_rows(X) == 0:
+        raise ValueError(
+            "Found array with 0 sample(s) (n_samples=0) while a minimum of 1 is required."
+        )
+    if getattr(X, "ndim", 2) == 1 and not allow_1d:
+        raise ValueError(
+            "Expected 2D array, got 1D array instead. Reshape your data: X.reshape(-1, 1) for a "
+            "single feature, X.reshape(1, -1) for a single row."
+        )
+    return X
+
+
+def iter_chunks(X: Any, size: int, *, pad: bool = False) -> Iterator[tuple[Any, int]]:
+    """Consecutive chunks of rows, and how many rows of each are real.
+
+    Parameters
+    ----------
+    X : array-like or torch Dataset
+        The rows; a Dataset gives its inputs as arrays.
+    size : int
+        Rows per chunk.
+    pad : bool, default=False
+        Fill the last chunk up by repeating its last row. Products of matrices round
+        differently for different numbers of rows; with chunks of one size a row has
+        the same result in any batch.
+
+    Yields
+    ------
+    (chunk, n) : the rows, and the number of rows that are not padding
+    """
+    total = n_rows(X)
+    for start in range(0, total, size):
+        stop = min(start + size, total)
+        if pad:
+            positions = np.minimum(np.arange(start, start + size), stop - 1)
+        else:
+            positions = np.arange(start, stop)
+        yield to_array(take_rows(X, positions)), stop - start
+
+
+def concat_rows(first: Any, second: Any) -> Any:
+    """Rows of both, one after the other, of the kind of the first."""
+    if isinstance(first, Dataset):
+        return ConcatDataset([first, second])
+    if sp.issparse(first):
+        return sp.vstack([first, second], format="csr")
+    if hasattr(first, "iloc"):
+        import pandas as pd  # here: whoever has no data frames need not load pandas
+
+        return pd.concat([first, second], ignore_index=True)
+    if hasattr(first, "vstack"):  # polars
+        return first.vstack(second)
+    if isinstance(first, list):
+        return first + list(second)
+    return np.concatenate([np.asarray(first), np.asarray(second)])

@@ -1,0 +1,155 @@
+"""The terms of Bayes' rule and the probability of a mistake (Eqs. 2-6, 11 and 12).
+
+All arithmetic is in log space and float64: likelihoods of high-dimensional features
+differ by hundreds of nats, where exp underflows.
+"""
+
+import numpy as np
+from scipy.special import logsumexp, softmax
+
+
+def class_difficulty(
+    y_true: np.ndarray, y_pred: np.ndarray, n_classes: int, smoothing: float = 1.0
+) -> np.ndarray:
+    """Probability that a prediction of each class is right, p(y_n | yhat_n) (Eq. 11).
+
+    Parameters
+    ----------
+    y_true, y_pred : ndarray of shape (n,), int
+        Codes of the true and the predicted classes of labeled rows.
+    n_classes : int
+        Number of classes.
+    smoothing : float, default=1.0
+        Laplace smoothing: ``(right + s) / (predicted + 2 s)``; a class that is never
+        predicted has 0.5.
+
+    Returns
+    -------
+    ndarray of shape (n_classes,), float64
+        In (0, 1): the lower, the more difficult the class.
+    """
+    predicted = np.bincount(y_pred, minlength=n_classes)
+    right = np.bincount(y_pred[y_true == y_pred], minlength=n_classes)
+    difficulty: np.ndarray = (right + smoothing) / (predicted + 2 * smoothing)
+    return difficulty
+
+
+def class_prior(y_pred: np.ndarray, n_classes: int, smoothing: float = 1.0) -> np.ndarray:
+    """Share of each predicted class, p(yhat_n) (Eq. 12).
+
+    Parameters
+    ----------
+    y_pred : ndarray of shape (n,), int
+        Codes of the predicted classes.
+    n_classes : int
+        Number of classes.
+    smoothing : float, default=1.0
+        Laplace smoothing: ``(count + s) / (n + K s)``.
+
+    Returns
+    -------
+    ndarray of shape (n_classes,), float64
+        Sums to one.
+    """
+    counts = np.bincount(y_pred, minlength=n_classes) + smoothing
+    prior: np.ndarray = counts / counts.sum()
+    return prior
+
+
+def class_posterior(log_likelihood: np.ndarray, prior: np.ndarray) -> np.ndarray:
+    """Bayes' rule: p(yhat_n | x), shape (n, n_classes), from log p(x | yhat_n) (Eq. 3)."""
+    posterior: np.ndarray = softmax(log_likelihood + np.log(prior), axis=1)
+    return posterior
+
+
+def normalized_score(
+    log_likelihood: np.ndarray, prior: np.ndarray, difficulty: np.ndarray
+) -> np.ndarray:
+    """Probability of a mistake, CVPR form: 1 - sum_n p(yhat_n | x) p(y_n | yhat_n) (Eq. 4).
+
+    Parameters
+    ----------
+    log_likelihood : ndarray of shape (n, n_classes), float64
+        log p(x | yhat_n), up to a constant per row.
+    prior, difficulty : ndarray of shape (n_classes,)
+        p(yhat_n) and p(y_n | yhat_n).
+
+    Returns
+    -------
+    ndarray of shape (n,), float64
+        In [0, 1]; computed as a sum of probabilities of mistakes, so that small values
+        keep their digits.
+    """
+    score: np.ndarray = class_posterior(log_likelihood, prior) @ (1.0 - difficulty)
+    return score
+
+
+def joint_score(
+    log_likelihood: np.ndarray, prior: np.ndarray, difficulty: np.ndarray
+) -> np.ndarray:
+    """Surprise at a right prediction, arXiv form (Eq. 6), in nats.
+
+    ``-log sum_n p(y_n | yhat_n) p(x | yhat_n) p(yhat_n)``; parameters as in
+    :func:`normalized_score`.
+
+    Returns
+    -------
+    ndarray of shape (n,), float64
+    """
+    score: np.ndarray = -logsumexp(log_likelihood + np.log(prior) + np.log(difficulty), axis=1)
+    return score
+
+
+def rebalanced_positions(
+    log_likelihood: np.ndarray,
+    counts: np.ndarray,
+    difficulty: np.ndarray,
+    n: int,
+    posterior: str = "normalized",
+) -> np.ndarray:
+    """Best-first batch whose class counts, and with them the prior, grow with each pick.
+
+    After each pick its expected class, p(yhat_n | x), is added to the counts. In the
+    joint form the score follows the prior that results. The normalized form has no
+    such effect of its own (a class already picked would only become more probable), so
+    there the probability of a mistake is weighted by the expected scarcity of the
+    row's class, ``sum_n p(yhat_n | x) / counts_n``.
+
+    Parameters
+    ----------
+    log_likelihood : ndarray of shape (n_pool, n_classes), float64
+        log p(x | yhat_n).
+    counts : ndarray of shape (n_classes,), float64
+        Positive counts of the classes among the labeled rows: the prior is their share.
+    difficulty : ndarray of shape (n_classes,)
+        p(y_n | yhat_n).
+    n : int
+        How many rows to choose.
+    posterior : {"normalized", "joint"}, default="normalized"
+        Form of the score.
+
+    Returns
+    -------
+    ndarray of shape (n,), int64
+        Positions, in the order of the picks.
+    """
+    counts = np.array(counts, dtype=np.float64)
+    expected = class_posterior(log_likelihood, counts / counts.sum())
+    if posterior == "normalized":
+        mistake = expected @ (1.0 - difficulty)
+    else:
+        shift = log_likelihood.max(axis=1)
+        # With the row's maximum taken out no exp can underflow to zero in every class.
+        likelihood = np.exp(log_likelihood - shift[:, None])
+    free = np.zeros(len(log_likelihood))
+    positions = np.empty(n, dtype=np.int64)
+    for i in range(n):
+        if posterior == "normalized":
+            utility = mistake * (expected @ (1.0 / counts))
+        else:
+            prior = counts / counts.sum()
+            utility = -np.log(likelihood @ (difficulty * prior)) - shift
+        positions[i] = best = int(np.argmax(utility + free))
+        free[best] = -np.inf
+        counts += expected[best]
+    return positions

@@ -1,0 +1,638 @@
+"""VaB-AL: label the rows that the classifier most probably gets wrong (Choi et al. 2021)."""
+
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from numbers import Integral, Real
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from sklearn.frozen import FrozenEstimator
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+from skorch import NeuralNet
+from skorch.callbacks import Callback, PassthroughScoring
+
+from skvaball.exceptions import NothingLearnedWarning
+from skvaball.features import FeatureReader, Features
+from skvaball.selectors.base import QuerySelector, top_positions
+from skvaball.utils.classifiers import ClassifierView, fit_classifier
+from skvaball.utils.loading import QUIET, TensorLoader, standardization
+from skvaball.utils.random import derive_seed, isolated_generators
+from skvaball.utils.rows import take_rows
+from skvaball.vab.autoencoder import ACTIVITIES, ClassMaskedELBO, ClassMaskedVAE
+from skvaball.vab.likelihood import (
+    class_activity,
+    draw_noise,
+    masked_kl,
+    masked_squared_errors,
+    rows_per_chunk,
+)
+from skvaball.vab.posterior import (
+    class_difficulty,
+    class_posterior,
+    class_prior,
+    joint_score,
+    normalized_score,
+    rebalanced_positions,
+)
+
+#: Pool rows on which the decoder's variance and the agreement are measured.
+DIAGNOSTIC_ROWS = 4096
+#: Epochs of the paper, and the training steps that a small pool is given at least.
+PAPER_EPOCHS = 20
+MIN_STEPS = 300
+#: Parts into which the labeled rows are split for difficulty="out_of_fold".
+FOLDS = 5
+#: A decoder that reproduces its target exactly would have no variance to divide by.
+MIN_VARIANCE = 1e-8
+
+
+class VaBQuerySelector(QuerySelector):
+    r"""Choose rows by the probability that the classifier is wrong about them (VaB-AL).
+
+    Bayes' rule splits that probability into three terms for each class n: the
+    difficulty :math:`p(y_n|\hat y_n)` and the prior :math:`p(\hat y_n)`, counted on the
+    labeled rows, and the likelihood :math:`p(x|\hat y_n)`, from a variational
+    autoencoder over the classifier's own deep features whose latent space has one
+    block for each class. Setting block n to zero and decoding asks how well the row
+    would be explained as a member of class n.
+
+    The autoencoder is trained on the pool with the classifier's predicted labels. The
+    defaults were measured to work on real data (see ``docs/defaults.md``); for the
+    settings of the paper use :meth:`from_paper`.
+
+    Parameters
+    ----------
+    estimator : classifier or None, default=None
+        The classifier whose mistakes are sought. Fitted: used as it is. Unfitted: a
+        clone is fitted on the labeled rows. None: a
+        :class:`~skvaball.networks.DeepClassifier`, or the classifier of the learner
+        around it. Any scikit-learn classifier, skorch net, or Pipeline around one.
+    lam : float, default=0.1
+        Weight of the class loss in the autoencoder's training (Eq. 10), at least 0. The
+        paper has 0.005.
+    layers : list of str or None, default=None
+        Names of the layers of the network whose outputs are the deep features. None:
+        the module's ``feature_layers``, the four stages of a ResNet, or the input of
+        the last weighted layer. Without a network the features are X itself.
+    posterior : {"normalized", "joint"}, default="normalized"
+        Form of the score. "normalized" (CVPR): the probability of a mistake, from 0 to
+        1. "joint" (arXiv): minus the log of the joint density of x and a right
+        prediction, in nats; it also ranks by how unusual the row is.
+    difficulty : {"labeled", "out_of_fold"}, default="labeled"
+        Where p(y_n|yhat_n) is counted: on the labeled rows (the paper), which the
+        classifier may have memorised, or on predictions of clones of the classifier
+        that have not seen them (5 more fits).
+    prior : {"labeled", "pool"}, default="labeled"
+        Where p(yhat_n) is counted: on the labeled rows (the paper) or on the pool.
+    use_difficulty : bool, default=True
+        Whether the difficulty enters the score; False needs ``posterior="joint"``,
+        since the normalized score is constant without it.
+    use_prior : bool, default=True
+        Whether the prior enters the score; otherwise it is uniform.
+    batch : {"top", "rebalance"}, default="top"
+        How a batch is chosen: the highest scores (the paper), or one after the other
+        while the expected class of each pick is added to the class counts.
+    smoothing : float, default=1.0
+        Laplace smoothing of difficulty and prior, above 0.
+    block_size : int or sequence of int, default=10
+        Latent dimensions of each class; a sequence has one number per class.
+    activity : {"square", "abs", "sigmoid"}, default="square"
+        Activity of a latent value z in a class block (Eq. 7): z^2, abs(z) or sigmoid(z).
+    projection : {"learned", "fixed"}, default="learned"
+        Whether the projection of the taps, which is what the autoencoder
+        reconstructs, is trained with it or stays as it was drawn.
+    mask_in_training : bool, default=True
+        Whether the block of the predicted class is set to zero in training as well.
+    n_units : int, default=128
+        Outputs of the projection per tap.
+    hidden : sequence of int, default=(128, 128, 128)
+        Widths of the hidden layers of encoder and decoder.
+    n_draws : int, default=100
+        Monte-Carlo draws of the latent variables per row and class (Eq. 9).
+    decoder_variance : "ml" or float, default="ml"
+        Variance of the Gaussian decoder in the likelihood; "ml" is its
+        maximum-likelihood value, the mean squared error on the pool.
+    temperature : float, default=1.0
+        Divides the log-likelihoods: above 1 softens the posterior over the classes.
+    lr : float, default=0.001
+        Learning rate of Adam. The paper has 0.0001.
+    max_epochs : int or "auto", default="auto"
+        Passes over the pool. "auto" is the paper's 20, and more for small pools, so
+        that there are at least 300 training steps.
+    batch_size : int, default=64
+        Rows per training step, and per forward pass of the classifier.
+    device : str, default="cpu"
+        Where the autoencoder lives, such as "cuda". The classifier stays where it is.
+    classes : array-like of shape (n_classes,) or None, default=None
+        All classes, if some may be missing from the labeled rows.
+    missing_label : object, default=-1
+        The value of y in ``fit`` that marks unlabeled rows. NaN, None and pd.NA always
+        do.
+    verbose : int, default=0
+        1 prints the time of each stage, 2 each epoch as well.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the autoencoder, of its draws, and of a classifier that is fitted here.
+
+    Attributes
+    ----------
+    estimator_ : classifier
+        The fitted classifier.
+    classes_ : ndarray of shape (n_classes,)
+        The classes, sorted; all arrays over classes follow this order.
+    difficulty_ : ndarray of shape (n_classes,)
+        p(y_n|yhat_n), Eq. 11: the share of right predictions. Low means difficult.
+    prior_ : ndarray of shape (n_classes,)
+        p(yhat_n), Eq. 12; uniform if ``use_prior=False``.
+    vae_ : skorch.NeuralNet
+        The trained autoencoder; ``vae_.history`` has loss, reconstruction, KL, class
+        loss and agreement of each epoch.
+    vae_agreement_ : float
+        Share of pool rows whose label by the autoencoder (Eq. 7) is the classifier's,
+        on at most 4096 rows.
+    likelihood_agreement_ : float
+        The same for the class with the highest masked likelihood.
+    decoder_variance_ : float
+        Variance of the Gaussian decoder.
+    timings_ : dict of str to float
+        Seconds of each stage of ``fit``.
+    n_features_in_ : int
+        Number of features seen in fit.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, if X had any.
+
+    Warns
+    -----
+    NothingLearnedWarning
+        If the masked likelihoods hardly tell the classes apart: averaged over the
+        classes they agree with the classifier less than twice as often as chance (or
+        than halfway between chance and certainty, for two or three classes).
+
+    See Also
+    --------
+    skvaball.ActiveLearner : Learner that queries with a selector.
+    skvaball.selectors.EntropySelector : Uncertainty by the classifier alone.
+
+    Notes
+    -----
+    Three readings of the paper matter. Losses are means over dimensions in training
+    (with sums, a lam of 0.005 vanishes). In the score the likelihood is that of a
+    Gaussian decoder, summed over dimensions; the masked block contributes no KL
+    divergence. The draws are made once in ``fit`` and shared by all rows, so that a
+    row has the same score in any batch and in any order.
+
+    A selector fitted without unlabeled rows trains its autoencoder on the labeled
+    ones. With a single class every score is the same, 1 - difficulty.
+
+    References
+    ----------
+    J. Choi, K. M. Yi, J. Kim, J. Choo, B. Kim, J. Chang, Y. Gwon and H. J. Chang.
+    "VaB-AL: Incorporating class imbalance and difficulty with variational Bayes for
+    active learning". CVPR 2021. Equations are numbered as in arXiv 2003.11249.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from skvaball.vab import VaBQuerySelector
+    >>> X, y = load_digits(return_X_y=True)
+    >>> partly = np.where(np.arange(len(y)) < 100, y, -1)
+    >>> clf = LogisticRegression(max_iter=1000).fit(X[:100], y[:100])
+    >>> selector = VaBQuerySelector(clf, random_state=0).fit(X, partly)
+    >>> selector.select(X[100:], 5).shape
+    (5,)
+    """
+
+    _parameter_constraints: dict[str, Any] = {  # noqa: RUF012 (scikit-learn's convention)
+        **QuerySelector._parameter_constraints,
+        "lam": [Interval(Real, 0, None, closed="left")],
+        "layers": [list, tuple, str, None],
+        "posterior": [StrOptions({"normalized", "joint"})],
+        "difficulty": [StrOptions({"labeled", "out_of_fold"})],
+        "prior": [StrOptions({"labeled", "pool"})],
+        "use_difficulty": ["boolean"],
+        "use_prior": ["boolean"],
+        "batch": [StrOptions({"top", "rebalance"})],
+        "smoothing": [Interval(Real, 0, None, closed="neither")],
+        "block_size": [Interval(Integral, 1, None, closed="left"), "array-like"],
+        "activity": [StrOptions(set(ACTIVITIES))],
+        "projection": [StrOptions({"learned", "fixed"})],
+        "mask_in_training": ["boolean"],
+        "n_units": [Interval(Integral, 1, None, closed="left")],
+        "hidden": ["array-like"],
+        "n_draws": [Interval(Integral, 1, None, closed="left")],
+        "decoder_variance": [StrOptions({"ml"}), Interval(Real, 0, None, closed="neither")],
+        "temperature": [Interval(Real, 0, None, closed="neither")],
+        "lr": [Interval(Real, 0, None, closed="neither")],
+        "max_epochs": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "batch_size": [Interval(Integral, 2, None, closed="left")],
+        "device": [str, torch.device],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        estimator: Any = None,
+        *,
+        lam: float = 0.1,
+        layers: Sequence[str] | None = None,
+        posterior: str = "normalized",
+        difficulty: str = "labeled",
+        prior: str = "labeled",
+        use_difficulty: bool = True,
+        use_prior: bool = True,
+        batch: str = "top",
+        smoothing: float = 1.0,
+        block_size: int | Sequence[int] = 10,
+        activity: str = "square",
+        projection: str = "learned",
+        mask_in_training: bool = True,
+        n_units: int = 128,
+        hidden: Sequence[int] = (128, 128, 128),
+        n_draws: int = 100,
+        decoder_variance: str | float = "ml",
+        temperature: float = 1.0,
+        lr: float = 1e-3,
+        max_epochs: int | str = "auto",
+        batch_size: int = 64,
+        device: str = "cpu",
+        classes: ArrayLike | None = None,
+        missing_label: Any = -1,
+        verbose: int = 0,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
+        super().__init__(
+            estimator, classes=classes, missing_label=missing_label, random_state=random_state
+        )
+        self.lam = lam
+        self.layers = layers
+        self.posterior = posterior
+        self.difficulty = difficulty
+        self.prior = prior
+        self.use_difficulty = use_difficulty
+        self.use_prior = use_prior
+        self.batch = batch
+        self.smoothing = smoothing
+        self.block_size = block_size
+        self.activity = activity
+        self.projection = projection
+        self.mask_in_training = mask_in_training
+        self.n_units = n_units
+        self.hidden = hidden
+        self.n_draws = n_draws
+        self.decoder_variance = decoder_variance
+        self.temperature = temperature
+        self.lr = lr
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.device = device
+        self.verbose = verbose
+
+    @classmethod
+    def from_paper(cls, estimator: Any = None, **params: Any) -> Self:
+        """Selector with the settings that the paper states.
+
+        lam 0.005, Adam with learning rate 0.0001 for 20 epochs, 10 latent dimensions
+        per class, three hidden layers of 128, 100 draws, a trained projection of 128
+        units per tap, difficulty and prior from the labeled rows, the n highest of the
+        normalized scores. Where the paper is silent the defaults of the class hold;
+        batches of 64 are one of them.
+
+        Parameters
+        ----------
+        estimator : classifier or None, default=None
+            As in the class.
+        **params
+            Parameters that are to differ, such as ``posterior="joint"``.
+
+        Returns
+        -------
+        VaBQuerySelector
+
+        Examples
+        --------
+        >>> from skvaball.vab import VaBQuerySelector
+        >>> VaBQuerySelector.from_paper(random_state=0).lam
+        0.005
+        """
+        settings: dict[str, Any] = {
+            "lam": 0.005,
+            "lr": 1e-4,
+            "max_epochs": PAPER_EPOCHS,
+            "block_size": 10,
+            "hidden": (128, 128, 128),
+            "n_units": 128,
+            "n_draws": 100,
+            "projection": "learned",
+            "activity": "square",
+            "posterior": "normalized",
+            "difficulty": "labeled",
+            "prior": "labeled",
+            "batch": "top",
+        }
+        return cls(estimator, **{**settings, **params})
+
+    # -- fitting -------------------------------------------------------------------------
+
+    def _check_needs(self, estimator: Any) -> None:
+        # Called before anything is trained: the place for options that exclude each other.
+        if not self.use_difficulty and self.posterior == "normalized":
+            raise ValueError(
+                "use_difficulty=False needs posterior='joint': without the difficulty the "
+                "normalized score is 0 for every row."
+            )
+        if len(self.hidden) == 0 or min(self.hidden) < 1:
+            raise ValueError(
+                f"hidden={self.hidden!r} must name the width of at least one hidden layer, "
+                "each at least 1."
+            )
+        if self.difficulty == "out_of_fold" and isinstance(estimator, FrozenEstimator):
+            raise ValueError(
+                "difficulty='out_of_fold' fits clones of the estimator, which a "
+                "FrozenEstimator does not allow. Pass the estimator itself, or use "
+                "difficulty='labeled'."
+            )
+
+    def _fit_pool(self, X_labeled: Any, codes: np.ndarray, X_pool: Any) -> Features:
+        self.timings_: dict[str, float] = {}
+        block_sizes = self._block_sizes()
+        with self._timed("features"):
+            self._reader = FeatureReader(self._view, self.layers, self.batch_size)
+            pool = self._reader.read(X_pool)
+        with self._timed("difficulty and prior"):
+            predicted = self._predict_labeled(X_labeled, codes)
+            self._count_classes(codes, predicted, pool.codes)
+        with self._timed("autoencoder"):
+            self._mean, self._scale = standardization(pool.values)
+            self.vae_ = self._train_vae(pool, block_sizes)
+            noise = draw_noise(self.n_draws, sum(block_sizes), derive_seed(self._seed, "noise"))
+            self._noise = torch.from_numpy(noise.astype(np.float32))
+        with self._timed("diagnostics"):
+            self._measure(pool)
+        return pool
+
+    def _block_sizes(self) -> list[int]:
+        n_classes = len(self.classes_)
+        if isinstance(self.block_size, int | np.integer):
+            return [int(self.block_size)] * n_classes
+        sizes = [int(size) for size in self.block_size]
+        if len(sizes) != n_classes or min(sizes) < 1:
+            raise ValueError(
+                f"block_size={self.block_size!r} must be a positive int or one positive int "
+                f"for each of the {n_classes} classes."
+            )
+        return sizes
+
+    def _predict_labeled(self, X_labeled: Any, codes: np.ndarray) -> np.ndarray:
+        if self.difficulty == "labeled":
+            return self._view.predict_codes(X_labeled)
+        n_folds = min(FOLDS, len(codes))
+        if n_folds < 2:
+            raise ValueError(
+                "difficulty='out_of_fold' needs at least two labeled rows, got n_samples=1. "
+                "Use difficulty='labeled'."
+            )
+        # Stratified by hand: classes with fewer rows than folds are welcome.
+        shuffled = np.random.default_rng(derive_seed(self._seed, "folds")).random(len(codes))
+        fold = np.empty(len(codes), dtype=np.int64)
+        fold[np.lexsort((shuffled, codes))] = np.arange(len(codes)) % n_folds
+        predicted = np.empty_like(codes)
+        for i in range(n_folds):
+            train, test = np.flatnonzero(fold != i), np.flatnonzero(fold == i)
+            seed = derive_seed(self._seed, "fold", i)
+            model = fit_classifier(
+                self.estimator_,
+                take_rows(X_labeled, train),
+                self.classes_[codes[train]],
+                self.classes_,
+                seed,
+            )
+            predicted[test] = ClassifierView(model, self.classes_).predict_codes(
+                take_rows(X_labeled, test)
+            )
+        return predicted
+
+    def _count_classes(self, codes: np.ndarray, predicted: np.ndarray, pool: np.ndarray) -> None:
+        n_classes = len(self.classes_)
+        self.difficulty_ = class_difficulty(codes, predicted, n_classes, self.smoothing)
+        source = pool if self.prior == "pool" else predicted
+        self.prior_ = class_prior(source, n_classes, self.smoothing)
+        # What a pick is added to when a batch is rebalanced: the prior as counts of labels.
+        self._counts = self.prior_ * (len(codes) + self.smoothing * n_classes)
+        if not self.use_prior:
+            self.prior_ = np.full(n_classes, 1.0 / n_classes)
+
+    def _train_vae(self, pool: Features, block_sizes: list[int]) -> NeuralNet:
+        n_batches = int(np.ceil(len(pool.codes) / self.batch_size))
+        epochs = self.max_epochs
+        if epochs == "auto":
+            epochs = max(PAPER_EPOCHS, int(np.ceil(MIN_STEPS / n_batches)))
+        net = NeuralNet(
+            ClassMaskedVAE,
+            module__tap_widths=pool.widths,
+            module__block_sizes=block_sizes,
+            module__projection=self.projection,
+            module__n_units=self.n_units,
+            module__hidden=tuple(self.hidden),
+            module__activity=self.activity,
+            module__mask_in_training=self.mask_in_training,
+            criterion=ClassMaskedELBO,
+            criterion__lam=self.lam,
+            optimizer=torch.optim.Adam,
+            optimizer__fused=True,
+            lr=self.lr,
+            max_epochs=epochs,
+            batch_size=self.batch_size,
+            iterator_train=TensorLoader,
+            iterator_train__shuffle=True,
+            train_split=None,
+            callbacks=_loss_terms(),
+            device=str(self.device),
+            verbose=max(0, int(self.verbose) - 1),
+            **QUIET if self.verbose < 2 else {},
+        )
+        X = self._standardized(pool.values)
+        with isolated_generators(derive_seed(self._seed, "autoencoder"), str(self.device)):
+            net.fit({"X": X, "labels": pool.codes}, pool.codes)
+        if not np.isfinite(net.history[-1, "train_loss"]):
+            raise ValueError(
+                "The training of the autoencoder diverged: its loss is "
+                f"{net.history[-1, 'train_loss']}. Lower lr={self.lr}."
+            )
+        return net
+
+    def _measure(self, pool: Features) -> None:
+        """Decoder variance, and how well autoencoder and classifier agree about the pool."""
+        rng = np.random.default_rng(derive_seed(self._seed, "diagnostics"))
+        rows = np.arange(len(pool.codes))
+        if len(rows) > DIAGNOSTIC_ROWS:
+            rows = np.sort(rng.choice(rows, DIAGNOSTIC_ROWS, replace=False))
+        values, codes = pool.values[rows], pool.codes[rows]
+        errors, kl, activity = self._decode(values)
+        if self.decoder_variance == "ml":
+            own = errors[np.arange(len(rows)), codes]
+            n_outputs = self.vae_.module_.projection.n_outputs
+            self.decoder_variance_ = max(float(own.mean() / n_outputs), MIN_VARIANCE)
+        else:
+            self.decoder_variance_ = float(self.decoder_variance)
+        self.vae_agreement_ = float(np.mean(activity.argmin(axis=1) == codes))
+        favoured = self._combine(errors, kl).argmax(axis=1)
+        self.likelihood_agreement_ = float(np.mean(favoured == codes))
+        _warn_if_nothing_learned(favoured, codes, len(self.classes_))
+
+    @contextmanager
+    def _timed(self, stage: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.timings_[stage] = time.perf_counter() - start
+        if self.verbose:
+            print(f"[VaBQuerySelector] {stage}: {self.timings_[stage]:.1f} s")
+
+    # -- scoring -------------------------------------------------------------------------
+
+    def _standardized(self, values: np.ndarray) -> np.ndarray:
+        standardized: np.ndarray = (values - self._mean) / self._scale
+        return standardized
+
+    def _decode(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Squared errors and KL under each mask, and block activities: (n, n_classes) each."""
+        vae: ClassMaskedVAE = self.vae_.module_.eval()
+        noise = self._noise.to(self.vae_.device)
+        # Chunks of one size: a row has the same score whatever rows stand beside it.
+        size = rows_per_chunk(self.n_draws)
+        results: list[list[np.ndarray]] = [[], [], []]
+        for start in range(0, len(values), size):
+            part = self._standardized(values[start : start + size])
+            padded = np.pad(part, ((0, size - len(part)), (0, 0)), mode="edge")
+            with torch.inference_mode():
+                target, mean, log_variance = vae.encode(torch.from_numpy(padded).to(noise.device))
+                parts = (
+                    masked_squared_errors(vae, target, mean, log_variance, noise),
+                    masked_kl(vae, mean, log_variance),
+                    class_activity(vae, mean, log_variance, noise),
+                )
+            for result, tensor in zip(results, parts, strict=True):
+                result.append(tensor[: len(part)].double().cpu().numpy())
+        errors, kl, activity = (np.concatenate(result) for result in results)
+        return errors, kl, activity
+
+    def _combine(self, errors: np.ndarray, kl: np.ndarray) -> np.ndarray:
+        """Evidence lower bound of a Gaussian decoder under each mask, over the temperature."""
+        n_outputs = self.vae_.module_.projection.n_outputs
+        variance = self.decoder_variance_
+        constant = 0.5 * n_outputs * np.log(2 * np.pi * variance)
+        log_likelihood: np.ndarray = -errors / (2 * variance) - constant - kl
+        return log_likelihood / self.temperature
+
+    def _log_likelihood(self, features: Features) -> np.ndarray:
+        errors, kl, _ = self._decode(features.values)
+        return self._combine(errors, kl)
+
+    def _score_likelihood(self, log_likelihood: np.ndarray) -> np.ndarray:
+        difficulty = self._difficulty_term()
+        if self.posterior == "normalized":
+            return normalized_score(log_likelihood, self.prior_, difficulty)
+        return joint_score(log_likelihood, self.prior_, difficulty)
+
+    def _difficulty_term(self) -> np.ndarray:
+        return self.difficulty_ if self.use_difficulty else np.ones(len(self.classes_))
+
+    def _score(self, X: Any) -> np.ndarray:
+        return self._score_likelihood(self._log_likelihood(self._reader.read(X)))
+
+    def _select(self, X: Any, n: int, prepared: Any) -> tuple[np.ndarray, np.ndarray]:
+        features = self._reader.read(X) if prepared is None else prepared
+        with self._timed("scores"):
+            log_likelihood = self._log_likelihood(features)
+            scores = self._score_likelihood(log_likelihood)
+        if self.batch == "top":
+            return top_positions(scores, n), scores
+        counts = self._counts if self.use_prior else np.full_like(self._counts, self._counts.mean())
+        positions = rebalanced_positions(
+            log_likelihood, counts, self._difficulty_term(), n, self.posterior
+        )
+        return positions, scores
+
+    def class_log_likelihood(self, X: Any) -> np.ndarray:
+        """Log-likelihood of each row under each class, log p(x|yhat_n) (Eq. 9).
+
+        Parameters
+        ----------
+        X : array-like of shape (n, ...) or torch Dataset
+
+        Returns
+        -------
+        ndarray of shape (n, n_classes), float64
+            In nats, divided by the temperature.
+        """
+        check_is_fitted(self)
+        return self._log_likelihood(self._reader.read(self._check_pool(X)))
+
+    def class_posterior(self, X: Any) -> np.ndarray:
+        """Posterior of each predicted class, p(yhat_n|x) (Eq. 3).
+
+        Parameters
+        ----------
+        X : array-like of shape (n, ...) or torch Dataset
+
+        Returns
+        -------
+        ndarray of shape (n, n_classes), float64
+            Rows sum to one.
+        """
+        return class_posterior(self.class_log_likelihood(X), self.prior_)
+
+    def vae_labels(self, X: Any) -> np.ndarray:
+        """The autoencoder's own label of each row: the class of its least active block (Eq. 7).
+
+        Parameters
+        ----------
+        X : array-like of shape (n, ...) or torch Dataset
+
+        Returns
+        -------
+        ndarray of shape (n,)
+            Labels out of ``classes_``.
+        """
+        check_is_fitted(self)
+        _, _, activity = self._decode(self._reader.read(self._check_pool(X)).values)
+        labels: np.ndarray = self.classes_[activity.argmin(axis=1)]
+        return labels
+
+
+class _RecordTerms(Callback):
+    """Write the terms of the loss into the history of the net."""
+
+    def on_batch_end(self, net: NeuralNet, training: bool = False, **kwargs: Any) -> None:
+        for name, value in net.criterion_.terms.items():
+            net.history.record_batch(name, float(value))
+
+
+def _loss_terms() -> list[tuple[str, Any]]:
+    terms = ("reconstruction", "kl", "class_loss", "agreement")
+    means = [(name, PassthroughScoring(name, on_train=True)) for name in terms]
+    return [("terms", _RecordTerms()), *means]
+
+
+def _warn_if_nothing_learned(favoured: np.ndarray, codes: np.ndarray, n_classes: int) -> None:
+    if n_classes < 2:
+        return
+    # Averaged over classes: always naming the dominant class is no better than chance.
+    present = np.unique(codes)
+    agreement = np.mean([np.mean(favoured[codes == k] == k) for k in present])
+    chance = 1.0 / n_classes
+    needed = min(2 * chance, (1 + chance) / 2)
+    if agreement < needed:
+        warnings.warn(
+            "The autoencoder has learned next to nothing about the classes: its masked "
+            f"likelihoods agree with the classifier in {agreement:.2f} of the rows, averaged "
+            f"over classes, at least {needed:.2f} expected (chance: {chance:.2f}). Its scores "
+            "mean little. Try more epochs (max_epochs), a larger lam or lr, or other layers.",
+            NothingLearnedWarning,
+            stacklevel=2,
+        )
