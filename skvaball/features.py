@@ -22,6 +22,8 @@ from skvaball.utils.rows import iter_chunks, n_rows
 
 #: The four stages of torchvision's ResNets, which the paper taps.
 RESNET_STAGES = ("layer1", "layer2", "layer3", "layer4")
+#: Name for the input of the last weighted layer, whatever the network.
+PENULTIMATE = "penultimate"
 
 
 class Features(NamedTuple):
@@ -39,11 +41,12 @@ class FeatureReader:
     ----------
     view : ClassifierView
         The fitted classifier.
-    layers : sequence of str or None, default=None
+    layers : sequence of str, "penultimate" or None, default=None
         Names of the layers to tap (``dict(net.module_.named_modules())`` lists them).
         None taps the module's ``feature_layers`` if it has that attribute, the four
-        stages of a ResNet, or else the input of the last weighted layer. A
-        classifier that is no network gives its own input as features.
+        stages of a ResNet, or else the input of the last weighted layer.
+        "penultimate" is always the latter. A classifier that is no network gives its
+        own input as features.
     batch_size : int, default=128
         Rows per forward pass of a network.
 
@@ -54,7 +57,7 @@ class FeatureReader:
     """
 
     def __init__(
-        self, view: ClassifierView, layers: Sequence[str] | None = None, batch_size: int = 128
+        self, view: ClassifierView, layers: Sequence[str] | str | None = None, batch_size: int = 128
     ) -> None:
         self.view = view
         self.batch_size = batch_size
@@ -115,7 +118,7 @@ class FeatureReader:
 
 
 def deep_features(
-    estimator: Any, X: Any, layers: Sequence[str] | None = None, batch_size: int = 128
+    estimator: Any, X: Any, layers: Sequence[str] | str | None = None, batch_size: int = 128
 ) -> list[np.ndarray]:
     """Deep features of the rows, one array per tapped layer.
 
@@ -126,7 +129,7 @@ def deep_features(
         Pipeline, frozen or found by a search; any other classifier gives its input.
     X : array-like of shape (n, ...) or torch Dataset
         The rows.
-    layers : sequence of str or None, default=None
+    layers : sequence of str, "penultimate" or None, default=None
         Names of the layers; see :class:`FeatureReader` for None.
     batch_size : int, default=128
         Rows per forward pass.
@@ -169,16 +172,18 @@ def torch_net(classifier: Any) -> Any:
     return getattr(classifier, "net_", None)
 
 
-def _tapped_layers(net: Any, layers: Sequence[str] | None) -> tuple[str, ...] | None:
+def _tapped_layers(net: Any, layers: Sequence[str] | str | None) -> tuple[str, ...] | None:
     """Check the names of the layers, or choose them; None means the last layer's input."""
     if net is None:
-        if layers is not None:
+        if layers is not None and layers != PENULTIMATE:
             raise ValueError(
                 f"layers={list(layers)} was given, but the classifier is not a network. "
                 "Leave layers=None to use its input as features."
             )
         return None
     modules = dict(net.module_.named_modules())
+    if layers == PENULTIMATE:
+        return None
     if layers is None:
         declared = getattr(net.module_, "feature_layers", None)
         if declared is None and all(name in modules for name in RESNET_STAGES):

@@ -4,7 +4,7 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, _fit_context, clone
+from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, _fit_context
 from sklearn.utils import Tags, check_consistent_length, get_tags
 from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.metaestimators import available_if
@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch.utils.data import Dataset
 
 from skvaball.networks import DeepClassifier
-from skvaball.selectors.base import QuerySelector, check_batch
+from skvaball.selectors.base import QuerySelector, check_batch, connect
 from skvaball.utils.classifiers import ClassifierView, fit_classifier, is_skorch, validates_itself
 from skvaball.utils.labels import as_labels, check_labels, is_missing, resolve_classes
 from skvaball.utils.random import derive_seed, draw_seed, isolated_generators
@@ -289,19 +289,12 @@ class ActiveLearner(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         self.n_queries_ += 1
         return (positions, scores) if return_scores else positions
 
-    def _query_selector(self) -> QuerySelector:
+    def _query_selector(self) -> Any:
         """A fresh selector that looks at the learner's classifier, classes and seed."""
         template = VaBQuerySelector() if self.selector is None else self.selector
-        selector: QuerySelector = clone(template)
-        own = {
-            "estimator": self.estimator_,
-            "classes": np.union1d(self.classes_, self.y_labeled_),
-            "random_state": derive_seed(self._seed, "query", self.n_queries_),
-        }
-        params = selector.get_params(deep=False)
-        missing = {name: value for name, value in own.items() if params.get(name, "") is None}
-        selector.set_params(**missing)
-        return selector
+        classes = np.union1d(self.classes_, self.y_labeled_)
+        seed = derive_seed(self._seed, "query", self.n_queries_)
+        return connect(template, self.estimator_, classes, seed)
 
     # -- predictions ---------------------------------------------------------------------
 

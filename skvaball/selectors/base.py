@@ -4,7 +4,7 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
+from sklearn.base import BaseEstimator, TransformerMixin, _fit_context, clone
 from sklearn.metrics import roc_auc_score
 from sklearn.utils import Tags, check_consistent_length, get_tags
 from sklearn.utils._param_validation import HasMethods
@@ -384,6 +384,30 @@ class QuerySelector(TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self)
         return np.asarray([f"{type(self).__name__.lower()}0"], dtype=object)
+
+
+def connect(selector: QuerySelector, estimator: Any, classes: np.ndarray, seed: int) -> Any:
+    """Clone a selector and give it what it leaves open: classifier, classes and seed.
+
+    Parameters
+    ----------
+    selector : QuerySelector
+        Left as it is. What it has set itself is kept.
+    estimator : fitted classifier
+        Given to ``estimator``, if the selector has that parameter and it is None;
+        likewise the classes and the seed.
+    classes : ndarray of shape (n_classes,)
+    seed : int
+
+    Returns
+    -------
+    QuerySelector
+        Unfitted.
+    """
+    own = {"estimator": estimator, "classes": classes, "random_state": seed}
+    params = selector.get_params(deep=False)
+    missing = {name: value for name, value in own.items() if params.get(name, "") is None}
+    return clone(selector).set_params(**missing)
 
 
 def top_positions(scores: np.ndarray, n: int) -> np.ndarray:

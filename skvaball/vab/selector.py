@@ -75,10 +75,10 @@ class VaBQuerySelector(QuerySelector):
     lam : float, default=0.1
         Weight of the class loss in the autoencoder's training (Eq. 10), at least 0. The
         paper has 0.005.
-    layers : list of str or None, default=None
+    layers : list of str, "penultimate" or None, default=None
         Names of the layers of the network whose outputs are the deep features. None:
         the module's ``feature_layers``, the four stages of a ResNet, or the input of
-        the last weighted layer. Without a network the features are X itself.
+        the last weighted layer, which is what "penultimate" means. Without a network the features are X itself.
     posterior : {"normalized", "joint"}, default="normalized"
         Form of the score. "normalized" (CVPR): the probability of a mistake, from 0 to
         1. "joint" (arXiv): minus the log of the joint density of x and a right
@@ -94,9 +94,10 @@ class VaBQuerySelector(QuerySelector):
         since the normalized score is constant without it.
     use_prior : bool, default=True
         Whether the prior enters the score; otherwise it is uniform.
-    batch : {"top", "rebalance"}, default="top"
-        How a batch is chosen: the highest scores (the paper), or one after the other
-        while the expected class of each pick is added to the class counts.
+    batch : {"rebalance", "top"}, default="rebalance"
+        How a batch is chosen: one row after the other while the expected class of each
+        pick is added to the class counts, or the highest scores (the paper), which
+        tend to be of the two or three most difficult classes.
     smoothing : float, default=1.0
         Laplace smoothing of difficulty and prior, above 0.
     block_size : int or sequence of int, default=10
@@ -240,13 +241,13 @@ class VaBQuerySelector(QuerySelector):
         estimator: Any = None,
         *,
         lam: float = 0.1,
-        layers: Sequence[str] | None = None,
+        layers: Sequence[str] | str | None = None,
         posterior: str = "normalized",
         difficulty: str = "labeled",
         prior: str = "labeled",
         use_difficulty: bool = True,
         use_prior: bool = True,
-        batch: str = "top",
+        batch: str = "rebalance",
         smoothing: float = 1.0,
         block_size: int | Sequence[int] = 10,
         activity: str = "square",
