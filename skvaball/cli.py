@@ -69,6 +69,8 @@ def demo(
         draw_demo,
     )
 
+    # Now: a folder that cannot be written should not cost a run.
+    output.parent.mkdir(parents=True, exist_ok=True)
     console = Console()
     learners = demo_learners()
     start = time.perf_counter()
@@ -87,7 +89,6 @@ def demo(
     order = {name: i for i, name in enumerate(learners)}
     results = results.sort_values(["strategy", "seed", "round"], key=lambda c: c.replace(order))
     console.print(summary_table(results))
-    output.parent.mkdir(parents=True, exist_ok=True)
     draw_demo(results).savefig(output, dpi=150)
     console.print(f"{time.perf_counter() - start:.0f} s. Picture: {output}")
 

@@ -22,8 +22,7 @@ from skvaball.vab import VaBQuerySelector
 
 def _estimator_has(method: str) -> Any:
     def check(self: "ActiveLearner") -> bool:
-        estimator = getattr(self, "estimator_", self.estimator)
-        return estimator is None or hasattr(estimator, method)
+        return hasattr(getattr(self, "estimator_", self._template()), method)
 
     return check
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from joblib import Parallel, delayed
+from scipy.integrate import trapezoid
 from sklearn.base import clone
 from sklearn.metrics import accuracy_score, balanced_accuracy_score
 
@@ -133,7 +134,7 @@ def area_under_curve(n_labeled: np.ndarray, values: np.ndarray) -> float:
     if len(values) == 1:
         return float(values[0])
     budget = (n_labeled - n_labeled[0]) / (n_labeled[-1] - n_labeled[0])
-    return float(np.trapezoid(values, budget))
+    return float(trapezoid(values, budget))
 
 
 def curve_areas(results: pd.DataFrame, metric: str = "balanced_accuracy") -> pd.DataFrame:

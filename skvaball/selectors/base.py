@@ -4,7 +4,13 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.base import BaseEstimator, TransformerMixin, _fit_context, clone
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    _fit_context,
+    clone,
+)
 from sklearn.metrics import roc_auc_score
 from sklearn.utils import Tags, check_consistent_length, get_tags
 from sklearn.utils._param_validation import HasMethods
@@ -30,7 +36,7 @@ from skvaball.utils.random import derive_seed, draw_seed
 from skvaball.utils.rows import n_rows, take_rows
 
 
-class QuerySelector(TransformerMixin, BaseEstimator):
+class QuerySelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Base class of query strategies: estimators that score the rows of a pool.
 
     A strategy of your own implements two methods and inherits the rest:
@@ -345,7 +351,7 @@ class QuerySelector(TransformerMixin, BaseEstimator):
             validate_data(self, X, reset=reset, skip_check_array=True)
             return X
         # float32 and float64 stay as they are: a memmap is checked, not copied.
-        return validate_data(
+        checked = validate_data(
             self,
             X,
             reset=reset,
@@ -354,6 +360,8 @@ class QuerySelector(TransformerMixin, BaseEstimator):
             allow_nd=True,
             ensure_all_finite=True,
         )
+        # A data frame stays one: a classifier fitted with names of columns wants them back.
+        return X if hasattr(X, "columns") else checked
 
     def _accepts_sparse(self) -> bool:
         if self.estimator is None:
@@ -369,21 +377,6 @@ class QuerySelector(TransformerMixin, BaseEstimator):
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "_n_features_out")
-
-    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
-        """Name of the column that :meth:`transform` returns.
-
-        Parameters
-        ----------
-        input_features : ignored
-            For scikit-learn's interface.
-
-        Returns
-        -------
-        ndarray of shape (1,), object
-        """
-        check_is_fitted(self)
-        return np.asarray([f"{type(self).__name__.lower()}0"], dtype=object)
 
 
 def connect(selector: QuerySelector, estimator: Any, classes: np.ndarray, seed: int) -> Any:

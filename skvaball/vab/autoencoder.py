@@ -202,7 +202,10 @@ class ClassMaskedELBO(nn.Module):
         """Loss of one batch, a scalar tensor."""
         reconstruction = F.mse_loss(output.reconstruction, output.target)
         kl = gaussian_kl(output.mean, output.log_variance)
-        kl = kl.mean() if output.kept is None else (kl * output.kept).sum() / output.kept.sum()
+        if output.kept is None:
+            kl = kl.mean()
+        else:  # with a single class nothing is kept: its KL is 0, not 0 / 0
+            kl = (kl * output.kept).sum() / output.kept.sum().clamp(min=1)
         class_loss = F.cross_entropy(output.class_logits, labels)
         agreement = (output.class_logits.argmax(1) == labels).float().mean()
         self.terms = {

@@ -78,7 +78,8 @@ class VaBQuerySelector(QuerySelector):
     layers : list of str, "penultimate" or None, default=None
         Names of the layers of the network whose outputs are the deep features. None:
         the module's ``feature_layers``, the four stages of a ResNet, or the input of
-        the last weighted layer, which is what "penultimate" means. Without a network the features are X itself.
+        the last weighted layer, which is what "penultimate" means. Without a network
+        the features are X itself.
     posterior : {"normalized", "joint"}, default="normalized"
         Form of the score. "normalized" (CVPR): the probability of a mistake, from 0 to
         1. "joint" (arXiv): minus the log of the joint density of x and a right

@@ -1,0 +1,127 @@
+"""scikit-learn's own checks, and the library's, on every public estimator."""
+
+import inspect
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_iris
+from sklearn.linear_model import LogisticRegression
+from sklearn.svm import LinearSVC
+from sklearn.utils import estimator_checks as sklearn_checks
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from skvaball import ActiveLearner, ActiveLearningSimulator, VaBQuerySelector
+from skvaball.networks import DeepClassifier
+from skvaball.selectors import EntropySelector, MarginSelector, RandomSelector
+from skvaball.utils.estimator_checks import CHECKS, parametrize_with_selector_checks
+
+# Tiny data sets teach an autoencoder little; its warning is not what is tested here.
+pytestmark = pytest.mark.filterwarnings("ignore::skvaball.exceptions.NothingLearnedWarning")
+
+ESTIMATORS = [
+    VaBQuerySelector(),
+    VaBQuerySelector(LogisticRegression()),
+    VaBQuerySelector(DeepClassifier()),
+    ActiveLearner(),
+    ActiveLearner(LogisticRegression(), VaBQuerySelector()),
+    ActiveLearner(LinearSVC(), RandomSelector()),
+    DeepClassifier(),
+    ActiveLearningSimulator(ActiveLearner(LogisticRegression(), MarginSelector())),
+    RandomSelector(),
+    EntropySelector(),
+    EntropySelector(LogisticRegression()),
+    MarginSelector(),
+    MarginSelector(LinearSVC()),
+]
+
+
+@parametrize_with_checks(ESTIMATORS)
+def test_scikit_learn_checks(estimator, check):
+    check(estimator)
+
+
+# Checks that check_estimator leaves out, found by name: scikit-learn may rename some.
+MORE_CHECKS = [
+    "check_dataframe_column_names_consistency",
+    "check_param_validation",
+]
+
+
+TRANSFORMER_CHECKS = [
+    "check_set_output_transform",
+    "check_set_output_transform_pandas",
+    "check_set_output_transform_polars",
+    "check_global_output_transform_pandas",
+    "check_global_set_output_transform_polars",
+    "check_transformer_get_feature_names_out",
+    "check_transformer_get_feature_names_out_pandas",
+]
+
+
+def _name(estimator):
+    return repr(estimator).replace("\n", "")
+
+
+@pytest.mark.parametrize("name", MORE_CHECKS)
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=_name)
+def test_checks_that_check_estimator_leaves_out(estimator, name):
+    getattr(sklearn_checks, name)(type(estimator).__name__, estimator)
+
+
+@pytest.mark.parametrize("name", TRANSFORMER_CHECKS)
+@pytest.mark.parametrize("estimator", [e for e in ESTIMATORS if hasattr(e, "transform")], ids=_name)
+def test_transformer_checks_that_check_estimator_leaves_out(estimator, name):
+    getattr(sklearn_checks, name)(type(estimator).__name__, estimator)
+
+
+@parametrize_with_selector_checks(
+    [VaBQuerySelector(), RandomSelector(), EntropySelector(), MarginSelector()]
+)
+def test_selector_checks(selector, check):
+    check(selector)
+
+
+def test_every_selector_check_is_documented():
+    assert all(inspect.getdoc(check) for check in CHECKS)
+
+
+class _Broken(RandomSelector):
+    """Returns the same position over and over."""
+
+    def _select(self, X, n, prepared):
+        positions, scores = super()._select(X, n, prepared)
+        return positions * 0, scores
+
+
+class _Careless(RandomSelector):
+    """Draws from the global generator."""
+
+    def _score(self, X):
+        import numpy as np
+
+        return np.random.random(len(X))  # noqa: NPY002
+
+
+@pytest.mark.parametrize(
+    ("selector", "name"),
+    [
+        (_Broken(), "check_positions"),
+        (_Careless(), "check_deterministic"),
+        (_Careless(), "check_generators_untouched"),
+    ],
+)
+def test_selector_checks_catch_broken_selectors(selector, name):
+    check = next(check for check in CHECKS if check.__name__ == name)
+    with pytest.raises(AssertionError):
+        check(selector)
+
+
+@pytest.mark.filterwarnings("error:X does not have valid feature names")
+@pytest.mark.parametrize("selector", [EntropySelector(), VaBQuerySelector()], ids=_name)
+def test_a_classifier_fitted_on_a_data_frame_is_asked_with_one(selector):
+    X, y = load_iris(return_X_y=True, as_frame=True)
+    rows = np.random.default_rng(0).permutation(len(y))
+    X, y = X.iloc[rows], y.iloc[rows]
+    learner = ActiveLearner(LogisticRegression(max_iter=500), selector, random_state=0)
+    learner.fit(X[:30], y[:30])
+    learner.query(X[30:], 5)
