@@ -1,7 +1,7 @@
 """Deep features: what the layers of a fitted network say about a row."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,8 +14,10 @@ from skvaball.utils.classifiers import (
     CHUNK_ROWS,
     ClassifierView,
     check_probabilities,
+    count_outputs,
     device_of,
     network_array,
+    unwrap,
 )
 from skvaball.utils.random import isolated_generators
 from skvaball.utils.rows import iter_chunks, n_rows
@@ -83,7 +85,7 @@ class FeatureReader:
         widths: list[int] = []
         codes = np.empty(n_rows(X), dtype=np.int64)
         start = 0
-        with isolated_generators(0, device_of(self.view.classifier)):
+        with self._isolated():
             for chunk, n in iter_chunks(X, size, pad=pad):
                 taps, predicted = self._read_chunk(chunk)
                 widths = [tap.shape[1] for tap in taps]
@@ -100,6 +102,12 @@ class FeatureReader:
                 "or check the training of the network."
             )
         return Features(values, widths, codes)
+
+    def _isolated(self) -> AbstractContextManager[None]:
+        # The view takes care of a classifier that is no network.
+        if self.net is None:
+            return nullcontext()
+        return isolated_generators(0, device_of(self.net))
 
     def _read_chunk(self, X: Any) -> tuple[list[np.ndarray], np.ndarray]:
         if self.net is None:
@@ -150,19 +158,15 @@ def deep_features(
     >>> [features.shape for features in deep_features(net, X[:10])]
     [(10, 128), (10, 128)]
     """
-    classifier = ClassifierView(estimator, np.empty(0)).classifier
-    net = torch_net(classifier)
+    if n_rows(X) == 0:
+        raise ValueError("Found no rows (n_samples = 0); expected at least one.")
+    _, classifier = unwrap(estimator)
     if isinstance(classifier, NeuralNet):
-        classes = np.arange(_n_outputs(net, network_array(next(iter_chunks(X, 1))[0])))
+        classes = np.arange(count_outputs(estimator, X))
     else:
         classes = np.asarray(classifier.classes_)
     features = FeatureReader(ClassifierView(estimator, classes), layers, batch_size).read(X)
     return np.split(features.values, np.cumsum(features.widths)[:-1], axis=1)
-
-
-def _n_outputs(net: Any, X: np.ndarray) -> int:
-    with isolated_generators(0, device_of(net)):
-        return int(np.asarray(net.predict_proba(X)).shape[1])
 
 
 def torch_net(classifier: Any) -> Any:
@@ -198,17 +202,25 @@ def _tapped_layers(net: Any, layers: Sequence[str] | str | None) -> tuple[str, .
 
 
 class _Recorded:
-    """Outputs of layers, gathered batch by batch."""
+    """Outputs of layers, gathered pass by pass."""
 
     def __init__(self, names: tuple[str, ...] | None) -> None:
         self.names = names
         self.batches: dict[str, list[torch.Tensor]] = {}
+        self.current: dict[str, torch.Tensor] = {}
         self.last_layer: tuple[str, nn.Module] | None = None
 
     def add(self, name: str, output: Any) -> None:
+        """Record an output; of a layer that runs several times in a pass, the last."""
         if isinstance(output, list | tuple):
             output = output[0]
-        self.batches.setdefault(name, []).append(_pool(output.detach()))
+        self.current[name] = _pool(output.detach())
+
+    def end_pass(self) -> None:
+        """File the outputs of one forward pass of the whole module."""
+        for name, output in self.current.items():
+            self.batches.setdefault(name, []).append(output)
+        self.current = {}
 
     def arrays(self, n_outputs: int) -> list[np.ndarray]:
         names = self.names
@@ -251,6 +263,7 @@ def record_layers(module: nn.Module, names: tuple[str, ...] | None) -> Iterator[
                     handles.append(layer.register_forward_hook(record_output(name)))
             elif getattr(layer, "weight", None) is not None and layer.weight.ndim >= 2:
                 handles.append(layer.register_forward_hook(record_input(name)))
+        handles.append(module.register_forward_hook(lambda *_: recorded.end_pass()))
         yield recorded
     finally:
         for handle in handles:
@@ -258,12 +271,15 @@ def record_layers(module: nn.Module, names: tuple[str, ...] | None) -> Iterator[
 
 
 def _pool(output: torch.Tensor) -> torch.Tensor:
-    """One value per channel: the mean over positions, tokens or frames."""
+    """One value per channel: the mean over positions, tokens or frames.
+
+    Always a copy: a later layer may change the output in place.
+    """
     if output.ndim == 3:
         return output.mean(dim=1)
     if output.ndim > 3:
         return output.flatten(2).mean(dim=2)
-    return output if output.ndim == 2 else output[:, None]
+    return output.clone() if output.ndim == 2 else output[:, None].clone()
 
 
 def _plain_features(X: Any) -> np.ndarray:

@@ -13,9 +13,15 @@ from torch.utils.data import Dataset
 
 from skvaball.networks import DeepClassifier
 from skvaball.selectors.base import QuerySelector, check_batch, connect
-from skvaball.utils.classifiers import ClassifierView, fit_classifier, is_skorch, validates_itself
+from skvaball.utils.classifiers import (
+    ClassifierView,
+    fit_classifier,
+    guarded,
+    is_skorch,
+    validates_itself,
+)
 from skvaball.utils.labels import as_labels, check_labels, is_missing, resolve_classes
-from skvaball.utils.random import derive_seed, draw_seed, isolated_generators
+from skvaball.utils.random import derive_seed, draw_seed
 from skvaball.utils.rows import as_rows, concat_rows, take_rows
 from skvaball.vab import VaBQuerySelector
 
@@ -189,21 +195,33 @@ class ActiveLearner(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         all_X = concat_rows(self.X_labeled_, X)
         all_y = np.concatenate([self.y_labeled_, labels])
         if refit:
-            template = self.estimator_ if self._may_continue(classes) else self._template()
+            continues = self._may_continue(classes, all_y)
+            template = self.estimator_ if continues else self._template()
             warm = template is self.estimator_
             self.estimator_ = self._train(template, all_X, all_y, classes, self._seed, warm=warm)
             self.classes_ = classes
-        elif is_skorch(self.estimator_) and not np.isin(labels, self.classes_).all():
+        else:
+            self._check_without_refit(X, labels)
+        self.X_labeled_, self.y_labeled_ = all_X, all_y
+        return self
+
+    def _may_continue(self, classes: np.ndarray, all_labels: np.ndarray) -> bool:
+        """Whether to continue the training: asked for, and the classes are the same."""
+        if not self.warm_start or not np.array_equal(classes, self.classes_):
+            return False
+        # A network has an output for every class; others know those they have seen.
+        seen = np.unique(self.y_labeled_)
+        return is_skorch(self.estimator_) or np.array_equal(seen, np.unique(all_labels))
+
+    def _check_without_refit(self, X: Any, labels: np.ndarray) -> None:
+        """Find out now what would fail in the next query or refit."""
+        if is_skorch(self.estimator_) and not np.isin(labels, self.classes_).all():
             raise ValueError(
                 f"Labels {np.setdiff1d(labels, self.classes_).tolist()} are new to the network, "
                 "which refit=False leaves as it is. Use refit=True, or pass all classes to the "
                 "learner as `classes=`."
             )
-        self.X_labeled_, self.y_labeled_ = all_X, all_y
-        return self
-
-    def _may_continue(self, classes: np.ndarray) -> bool:
-        return bool(self.warm_start) and np.array_equal(classes, self.classes_)
+        self.predict(X)  # the classifier says whether it can read the rows
 
     def _template(self) -> Any:
         return DeepClassifier() if self.estimator is None else self.estimator
@@ -322,7 +340,7 @@ class ActiveLearner(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         if is_skorch(self.estimator_):
             labels: np.ndarray = self.classes_[view.predict_codes(X)]
             return labels
-        with isolated_generators(0):
+        with guarded(self.estimator_, 0):
             return np.asarray(self.estimator_.predict(X))
 
     @available_if(_estimator_has("predict_proba"))

@@ -92,6 +92,9 @@ class DeepClassifier(ClassifierMixin, BaseEstimator):
         "random_state": ["random_state"],
     }
 
+    #: Its fit and predict leave the global generators alone, so that no caller has to.
+    isolates_generators = True
+
     def __init__(
         self,
         module: type[torch.nn.Module] | None = None,

@@ -195,7 +195,7 @@ class QuerySelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
                 self.estimator_: Any = None
                 self.classes_ = resolve_classes(self.classes, labels)
                 return
-            estimator = DeepClassifier()
+            estimator = self._default_estimator()
         self._check_needs(estimator)
         known = []
         fitted = is_fitted(estimator)
@@ -207,6 +207,10 @@ class QuerySelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
             estimator = fit_classifier(estimator, X_labeled, labels, self.classes_, seed)
         self.estimator_ = estimator
         self._view = ClassifierView(estimator, self.classes_)
+
+    def _default_estimator(self) -> Any:
+        """The unfitted classifier that ``estimator=None`` stands for."""
+        return DeepClassifier()
 
     def _check_needs(self, estimator: Any) -> None:
         if self._needs is not None and not hasattr(estimator, self._needs):
@@ -356,21 +360,23 @@ class QuerySelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
             X,
             reset=reset,
             dtype="numeric",
-            accept_sparse="csr" if self._accepts_sparse() else False,
+            accept_sparse="csr" if self._accepts("sparse") else False,
             allow_nd=True,
-            ensure_all_finite=True,
+            ensure_all_finite="allow-nan" if self._accepts("allow_nan") else True,
         )
         # A data frame stays one: a classifier fitted with names of columns wants them back.
         return X if hasattr(X, "columns") else checked
 
-    def _accepts_sparse(self) -> bool:
+    def _accepts(self, tag: str) -> bool:
+        """Whether the classifier takes sparse rows ("sparse") or gaps ("allow_nan")."""
         if self.estimator is None:
-            return not self._uses_estimator
-        return bool(get_tags(self.estimator).input_tags.sparse)
+            return tag == "sparse" and not self._uses_estimator
+        return bool(getattr(get_tags(self.estimator).input_tags, tag))
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = self._accepts_sparse()
+        tags.input_tags.sparse = self._accepts("sparse")
+        tags.input_tags.allow_nan = self._accepts("allow_nan")
         tags.target_tags.required = True
         tags.transformer_tags.preserves_dtype = []
         return tags

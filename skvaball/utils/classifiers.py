@@ -5,10 +5,12 @@ themselves. Here both answer in codes of one list of classes.
 """
 
 import copy
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
 from sklearn.base import clone
+from sklearn.ensemble import BaseEnsemble, HistGradientBoostingClassifier
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection._search import BaseSearchCV
@@ -87,6 +89,19 @@ def device_of(estimator: Any) -> str:
     """The device whose generator an estimator draws from."""
     classifier = unwrap(estimator)[1]
     return str(getattr(classifier, "device", None) or "cpu")
+
+
+def guarded(estimator: Any, seed: int) -> AbstractContextManager[None]:
+    """Isolate the global generators around a call of an estimator.
+
+    An estimator that isolates its own calls (:class:`~skvaball.networks.DeepClassifier`)
+    is left to it, however deep it is nested: a meta-estimator may run it in threads, and
+    they would wait for the lock that this thread holds.
+    """
+    parts = [estimator, unwrap(estimator)[1], *estimator.get_params(deep=True).values()]
+    if any(getattr(part, "isolates_generators", False) for part in parts):
+        return nullcontext()
+    return isolated_generators(seed, device_of(estimator))
 
 
 def network_array(X: Any) -> np.ndarray:
@@ -170,12 +185,19 @@ class ClassifierView:
 
     def _in_chunks(self, X: Any, function: Any) -> np.ndarray:
         # The generators are isolated because DataLoaders draw from them even to predict.
-        with isolated_generators(0, device_of(self.estimator)):
+        with guarded(self.estimator, 0):
             parts = [
                 function(_plain_net_input(self.estimator, chunk))
                 for chunk, _ in iter_chunks(X, CHUNK_ROWS)
             ]
         return np.concatenate(parts)
+
+
+def count_outputs(estimator: Any, X: Any) -> int:
+    """Number of columns of probabilities that a classifier returns for the rows."""
+    first = to_array(take_rows(X, np.arange(1)))
+    with guarded(estimator, 0):
+        return int(np.asarray(estimator.predict_proba(_plain_net_input(estimator, first))).shape[1])
 
 
 def check_probabilities(probabilities: np.ndarray) -> None:
@@ -221,7 +243,7 @@ def fit_classifier(
     model = set_random_states(model, seed)
     X = _plain_net_input(model, to_array(X))
     fit = model.fit
-    with isolated_generators(seed, device_of(model)):
+    with guarded(model, seed):
         if is_skorch(model):
             y = encode(y, classes)
             if isinstance(unwrap(model)[1], NeuralNetBinaryClassifier):
@@ -236,7 +258,13 @@ def fit_classifier(
 
 
 def can_continue(estimator: Any) -> bool:
-    """Whether an estimator can go on training: a skorch net, or one with ``warm_start``."""
+    """Whether an estimator can go on training: a skorch net, or one with ``warm_start``.
+
+    Ensembles understand it differently: they keep their members and add new ones only if
+    ``n_estimators`` has grown, and would not see the new labels.
+    """
+    if isinstance(estimator, BaseEnsemble | HistGradientBoostingClassifier):
+        return False
     return isinstance(estimator, NeuralNet) or "warm_start" in estimator.get_params(deep=False)
 
 

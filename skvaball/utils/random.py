@@ -1,5 +1,6 @@
 """Seeds for nested parts, and training that leaves the global generators alone."""
 
+import hashlib
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,10 +41,9 @@ def derive_seed(seed: int, *purpose: str | int) -> int:
     int
         A seed in [0, 2**31 - 1).
     """
-    words = [seed]
-    for part in purpose:
-        words += list(part.encode()) if isinstance(part, str) else [part]
-    return int(np.random.SeedSequence(words).generate_state(1)[0] % _MAX_SEED)
+    parts = (int(seed), *(part if isinstance(part, str) else int(part) for part in purpose))
+    digest = hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") % _MAX_SEED
 
 
 def set_random_states(estimator: Any, seed: int) -> Any:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
+import torch
 from sklearn.utils import _safe_indexing, check_array
 from sklearn.utils.validation import _num_samples
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset
@@ -30,7 +31,8 @@ def to_array(X: Any) -> Any:
         return X
     batches = [
         batch[0] if isinstance(batch, list | tuple) else batch
-        for batch in DataLoader(X, batch_size=256)
+        # A generator of its own: a DataLoader draws from the global one even to read in order.
+        for batch in DataLoader(X, batch_size=256, generator=torch.Generator())
     ]
     return np.concatenate([np.asarray(batch) for batch in batches])
 
@@ -100,7 +102,10 @@ def iter_chunks(X: Any, size: int, *, pad: bool = False) -> Iterator[tuple[Any, 
 
 
 def concat_rows(first: Any, second: Any) -> Any:
-    """Rows of both, one after the other, of the kind of the first."""
+    """Rows of both, one after the other, of the kind of the first.
+
+    Rows of an array take over the names of the columns of a data frame.
+    """
     if isinstance(first, Dataset):
         return ConcatDataset([first, second])
     if sp.issparse(first):
@@ -108,9 +113,19 @@ def concat_rows(first: Any, second: Any) -> Any:
     if hasattr(first, "iloc"):
         import pandas as pd  # here: whoever has no data frames need not load pandas
 
+        if not hasattr(second, "iloc"):
+            second = pd.DataFrame(np.asarray(second), columns=first.columns)
         return pd.concat([first, second], ignore_index=True)
     if hasattr(first, "vstack"):  # polars
+        if not hasattr(second, "vstack"):
+            second = type(first)(np.asarray(second), schema=first.columns)
         return first.vstack(second)
+    if type(first).__module__.startswith("pyarrow"):
+        import pyarrow as pa
+
+        if not hasattr(second, "column_names"):
+            second = pa.table(list(np.asarray(second).T), names=first.column_names)
+        return pa.concat_tables([first, second])
     if isinstance(first, list):
         return first + list(second)
     return np.concatenate([np.asarray(first), np.asarray(second)])
