@@ -14,9 +14,7 @@ from skvaball.utils.classifiers import (
     CHUNK_ROWS,
     ClassifierView,
     check_probabilities,
-    count_outputs,
     device_of,
-    network_array,
     unwrap,
 )
 from skvaball.utils.random import isolated_generators
@@ -77,9 +75,9 @@ class FeatureReader:
         -------
         Features
         """
-        # A network is always given batches of one size: then a row has the same
-        # features whatever rows stand beside it.
-        pad = self.net is not None
+        # Networks and transformers are always given batches of one size: then a row has
+        # the same features whatever rows stand beside it.
+        pad = self.net is not None or bool(self.view.transformers)
         size = self.batch_size if pad else CHUNK_ROWS
         values: np.ndarray | None = None
         widths: list[int] = []
@@ -115,11 +113,8 @@ class FeatureReader:
             for transformer in self.view.transformers:
                 X = transformer.transform(X)
             return [_plain_features(X)], predicted
-        for transformer in self.view.transformers:
-            X = transformer.transform(X)
-        prepare = getattr(self.view.classifier, "network_input", network_array)
         with record_layers(self.net.module_, self.layers) as recorded:
-            probabilities = np.asarray(self.net.predict_proba(prepare(X)))
+            probabilities = np.asarray(self.net.predict_proba(self.view.network_input(X)))
         check_probabilities(probabilities)
         predicted = self.view.columns(probabilities.shape[1])[probabilities.argmax(axis=1)]
         return recorded.arrays(n_outputs=probabilities.shape[1]), predicted
@@ -162,7 +157,7 @@ def deep_features(
         raise ValueError("Found no rows (n_samples = 0); expected at least one.")
     _, classifier = unwrap(estimator)
     if isinstance(classifier, NeuralNet):
-        classes = np.arange(count_outputs(estimator, X))
+        classes = np.arange(ClassifierView(estimator, np.empty(0)).count_outputs(X))
     else:
         classes = np.asarray(classifier.classes_)
     features = FeatureReader(ClassifierView(estimator, classes), layers, batch_size).read(X)
@@ -225,7 +220,9 @@ class _Recorded:
     def arrays(self, n_outputs: int) -> list[np.ndarray]:
         names = self.names
         if names is None:
-            if self.last_layer is None or len(self.last_layer[1].weight) != n_outputs:  # type: ignore[arg-type]
+            # One output is enough for two classes.
+            fitting = (n_outputs, 1) if n_outputs == 2 else (n_outputs,)
+            if self.last_layer is None or len(self.last_layer[1].weight) not in fitting:  # type: ignore[arg-type]
                 raise ValueError(
                     "The last weighted layer of the module does not give its output, so the "
                     "default features are not known. Name the layers to tap: layers=[...]."

@@ -53,9 +53,7 @@ def test_strategies_are_paired_by_seed():
 
 def test_processes_give_the_same_results():
     columns = ["strategy", "seed", "round", "balanced_accuracy", "rare_share"]
-    one, two = (
-        _compare(n)[columns].sort_values(columns[:3], ignore_index=True) for n in (None, 2)
-    )
+    one, two = (_compare(n)[columns].sort_values(columns[:3], ignore_index=True) for n in (None, 2))
     pd.testing.assert_frame_equal(one, two)
 
 

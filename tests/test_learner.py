@@ -2,6 +2,7 @@
 
 # ruff: noqa: NPY002 (that numpy's global generator stays as it was is tested here)
 
+import copy
 import inspect
 import pickle
 import subprocess
@@ -280,9 +281,10 @@ def test_warm_start_continues_the_training_of_a_net():
     assert len(cold.history) == 3
     assert len(warm.history) == 6
     assert len(before.history) == 3
-    for batch, epoch in zip(before.history, warm.history[:3], strict=True):
-        assert batch["train_loss"] == epoch["train_loss"]
-    assert warm.history[3, "train_loss"] < warm.history[0, "train_loss"]
+    # Without shuffling, batch norm or dropout nothing random is left: what skorch does itself.
+    peer = copy.deepcopy(before).partial_fit(X, y)
+    assert warm.history[:, "train_loss"] == peer.history[:, "train_loss"]
+    np.testing.assert_array_equal(learner.predict_proba(X), peer.predict_proba(X))
 
 
 def test_warm_start_continues_the_training_of_a_deep_classifier():
@@ -588,7 +590,7 @@ def test_samplers_act_in_training_only(sampler, make):
 @pytest.mark.parametrize("make", [LogisticRegression, net, deep])
 def test_a_sampler_changes_what_is_learned(make):
     labels = (X[:, 0] > 1.2).astype(int)
-    params = {"module__out_features": 2} if make is net else {}
+    params = {"module__out_features": 2, "max_epochs": 30, "lr": 0.5} if make is net else {}
     plain = ActiveLearner(make(**params), random_state=0).fit(X, labels)
     sampled = make_sampler_pipeline(RandomOverSampler(), make(**params))
     balanced = ActiveLearner(sampled, random_state=0).fit(X, labels)

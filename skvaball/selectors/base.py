@@ -196,12 +196,12 @@ class QuerySelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
                 self.classes_ = resolve_classes(self.classes, labels)
                 return
             estimator = self._default_estimator()
-        self._check_needs(estimator)
         known = []
         fitted = is_fitted(estimator)
         if fitted and not is_skorch(estimator):
             known.append(np.asarray(estimator.classes_))
         self.classes_ = resolve_classes(self.classes, labels, *known)
+        self._check_needs(estimator)
         if not fitted:
             seed = derive_seed(self._seed, "estimator")
             estimator = fit_classifier(estimator, X_labeled, labels, self.classes_, seed)
@@ -213,6 +213,7 @@ class QuerySelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         return DeepClassifier()
 
     def _check_needs(self, estimator: Any) -> None:
+        """Refuse a classifier or options that cannot work, before anything is trained."""
         if self._needs is not None and not hasattr(estimator, self._needs):
             raise ValueError(
                 f"{type(self).__name__} needs a classifier with {self._needs}, which "

@@ -109,17 +109,6 @@ def network_array(X: Any) -> np.ndarray:
     return np.ascontiguousarray(X, dtype=np.float32)
 
 
-def _plain_net_input(estimator: Any, X: Any) -> Any:
-    """Input for fit or predict of any estimator; only skorch nets need a conversion."""
-    if not is_skorch(estimator) or (unwrap(estimator)[0] and not _is_numeric_array(X)):
-        return X
-    return network_array(X)
-
-
-def _is_numeric_array(X: Any) -> bool:
-    return isinstance(X, np.ndarray) and X.dtype.kind in "biuf"
-
-
 class ClassifierView:
     """Predictions of a fitted classifier in the codes of one list of classes.
 
@@ -175,7 +164,7 @@ class ClassifierView:
         """
 
         def expand(chunk: Any) -> np.ndarray:
-            probabilities = np.asarray(self.estimator.predict_proba(chunk), dtype=np.float64)
+            probabilities = self._raw_probabilities(chunk).astype(np.float64)
             check_probabilities(probabilities)
             full = np.zeros((len(probabilities), len(self.classes)))
             full[:, self.columns(probabilities.shape[1])] = probabilities
@@ -186,18 +175,25 @@ class ClassifierView:
     def _in_chunks(self, X: Any, function: Any) -> np.ndarray:
         # The generators are isolated because DataLoaders draw from them even to predict.
         with guarded(self.estimator, 0):
-            parts = [
-                function(_plain_net_input(self.estimator, chunk))
-                for chunk, _ in iter_chunks(X, CHUNK_ROWS)
-            ]
-        return np.concatenate(parts)
+            return np.concatenate([function(chunk) for chunk, _ in iter_chunks(X, CHUNK_ROWS)])
 
+    def network_input(self, X: Any) -> np.ndarray:
+        """Rows as the network at the end sees them, through all steps in front of it."""
+        for transformer in self.transformers:
+            X = transformer.transform(X)
+        prepare = getattr(self.classifier, "network_input", network_array)
+        return np.asarray(prepare(X))
 
-def count_outputs(estimator: Any, X: Any) -> int:
-    """Number of columns of probabilities that a classifier returns for the rows."""
-    first = to_array(take_rows(X, np.arange(1)))
-    with guarded(estimator, 0):
-        return int(np.asarray(estimator.predict_proba(_plain_net_input(estimator, first))).shape[1])
+    def _raw_probabilities(self, X: Any) -> np.ndarray:
+        if isinstance(self.classifier, NeuralNet):
+            # Not through a Pipeline: a scaler in it may hand float64 to the float32 net.
+            return np.asarray(self.classifier.predict_proba(self.network_input(X)))
+        return np.asarray(self.estimator.predict_proba(X))
+
+    def count_outputs(self, X: Any) -> int:
+        """Number of columns of probabilities that the classifier returns."""
+        with guarded(self.estimator, 0):
+            return int(self._raw_probabilities(to_array(take_rows(X, np.arange(1)))).shape[1])
 
 
 def check_probabilities(probabilities: np.ndarray) -> None:
@@ -241,20 +237,42 @@ def fit_classifier(
     warm = warm and can_continue(estimator)
     model = copy.deepcopy(estimator) if warm else clone(estimator)
     model = set_random_states(model, seed)
-    X = _plain_net_input(model, to_array(X))
-    fit = model.fit
+    X = to_array(X)
     with guarded(model, seed):
         if is_skorch(model):
             y = encode(y, classes)
             if isinstance(unwrap(model)[1], NeuralNetBinaryClassifier):
                 y = y.astype(np.float32)
-            if isinstance(model, NeuralNet):
-                _prepare_net(model, X, y, classes)
-                fit = model.partial_fit if warm else model.fit
-        elif warm:
-            model.set_params(warm_start=True)
-        fit(X, y)
+            _fit_around_net(model, X, y, classes, warm)
+        else:
+            if warm:
+                model.set_params(warm_start=True)
+            model.fit(X, y)
     return model
+
+
+def _fit_around_net(model: Any, X: Any, y: np.ndarray, classes: np.ndarray, warm: bool) -> None:
+    """Fit a skorch net or whatever is wrapped around one.
+
+    A Pipeline is fitted step by step, as it would do itself, so that the net can be
+    checked, and given float32, after the steps in front of it.
+    """
+    if isinstance(model, Pipeline):
+        for _, step in model.steps[:-1]:
+            if step in (None, "passthrough"):
+                continue
+            if hasattr(step, "fit_resample"):
+                X, y = step.fit_resample(X, y)
+            else:
+                X = step.fit_transform(X, y)
+        _fit_around_net(model.steps[-1][1], X, y, classes, warm)
+    elif isinstance(model, NeuralNet):
+        X = network_array(X)
+        _prepare_net(model, X, y, classes)
+        fit = model.partial_fit if warm else model.fit
+        fit(X, y)
+    else:  # a search: it clones what it wraps, and sees to it itself
+        model.fit(X if unwrap(model)[0] else network_array(X), y)
 
 
 def can_continue(estimator: Any) -> bool:
@@ -270,18 +288,22 @@ def can_continue(estimator: Any) -> bool:
 
 def _prepare_net(net: NeuralNet, X: np.ndarray, y: np.ndarray, classes: np.ndarray) -> None:
     """Find out before the training what would go wrong in it or after it."""
-    probe = clone(net).set_params(verbose=0).initialize()
-    try:
-        probabilities = probe.predict_proba(take_rows(X, np.arange(min(2, len(X)))))
-    except RuntimeError:
-        pass  # the shapes of some modules are set by a callback when training begins
-    else:
-        check_probabilities(np.asarray(probabilities))
-        ClassifierView(net, classes).columns(probabilities.shape[1])
+    # Isolated once more: the net shall start from the seed as if nothing had been tried.
+    with isolated_generators(0, device_of(net)):
+        probe = clone(net).set_params(verbose=0).initialize()
+        n_train = len(probe.get_split_datasets(X, y)[0])
+        try:
+            probabilities = np.asarray(probe.predict_proba(X[:2]))
+        except RuntimeError:
+            pass  # the shapes of some modules are set by a callback when training begins
+        else:
+            check_probabilities(probabilities)
+            ClassifierView(net, classes).columns(probabilities.shape[1])
     # BatchNorm cannot train on a last batch of one row: use a batch size that leaves none.
-    n_train = len(probe.get_split_datasets(X, y)[0])
-    batch_size = net.get_params_for("iterator_train").get("batch_size", net.batch_size)
-    if batch_size > 1 and n_train > 1 and n_train % batch_size == 1:
-        while batch_size > 2 and n_train % batch_size == 1:
-            batch_size -= 1
-        net.set_params(iterator_train__batch_size=batch_size)
+    given = net.get_params_for("iterator_train").get("batch_size", net.batch_size)
+    batch_size = given
+    while 1 < batch_size < n_train and n_train % batch_size == 1:
+        batch_size += 1
+    if batch_size != given:
+        # Not by set_params, which refuses it for a net that is trained already.
+        net.iterator_train__batch_size = batch_size

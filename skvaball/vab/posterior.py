@@ -80,7 +80,8 @@ def normalized_score(
         In [0, 1]; computed as a sum of probabilities of mistakes, so that small values
         keep their digits.
     """
-    score: np.ndarray = class_posterior(log_likelihood, prior) @ (1.0 - difficulty)
+    # Row by row: a matrix product would round a row differently in a batch of another size.
+    score: np.ndarray = (class_posterior(log_likelihood, prior) * (1.0 - difficulty)).sum(axis=1)
     return score
 
 
@@ -136,7 +137,7 @@ def rebalanced_positions(
     counts = np.array(counts, dtype=np.float64)
     expected = class_posterior(log_likelihood, counts / counts.sum())
     if posterior == "normalized":
-        mistake = expected @ (1.0 - difficulty)
+        mistake = _by_row(expected, 1.0 - difficulty)
     else:
         shift = log_likelihood.max(axis=1)
         # With the row's maximum taken out no exp can underflow to zero in every class.
@@ -145,11 +146,17 @@ def rebalanced_positions(
     positions = np.empty(n, dtype=np.int64)
     for i in range(n):
         if posterior == "normalized":
-            utility = mistake * (expected @ (1.0 / counts))
+            utility = mistake * _by_row(expected, 1.0 / counts)
         else:
             prior = counts / counts.sum()
-            utility = -np.log(likelihood @ (difficulty * prior)) - shift
+            utility = -np.log(_by_row(likelihood, difficulty * prior)) - shift
         positions[i] = best = int(np.argmax(utility + free))
         free[best] = -np.inf
         counts += expected[best]
     return positions
+
+
+def _by_row(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Weighted sum of each row, rounded alike for equal rows (a matrix product is not)."""
+    total: np.ndarray = np.einsum("nk,k->n", values, weights)
+    return total

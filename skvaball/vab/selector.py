@@ -17,9 +17,10 @@ from skorch import NeuralNet
 from skorch.callbacks import Callback, PassthroughScoring
 
 from skvaball.exceptions import NothingLearnedWarning
-from skvaball.features import FeatureReader, Features
+from skvaball.features import PENULTIMATE, FeatureReader, Features
+from skvaball.networks import DeepClassifier
 from skvaball.selectors.base import QuerySelector, top_positions
-from skvaball.utils.classifiers import ClassifierView, fit_classifier
+from skvaball.utils.classifiers import ClassifierView, fit_classifier, unwrap
 from skvaball.utils.loading import QUIET, TensorLoader, standardization
 from skvaball.utils.random import derive_seed, isolated_generators
 from skvaball.utils.rows import take_rows
@@ -342,13 +343,15 @@ class VaBQuerySelector(QuerySelector):
     # -- fitting -------------------------------------------------------------------------
 
     def _check_needs(self, estimator: Any) -> None:
-        # Called before anything is trained: the place for options that exclude each other.
+        super()._check_needs(estimator)
+        self._block_sizes()
+        self._check_layers(estimator)
         if not self.use_difficulty and self.posterior == "normalized":
             raise ValueError(
                 "use_difficulty=False needs posterior='joint': without the difficulty the "
                 "normalized score is 0 for every row."
             )
-        if len(self.hidden) == 0 or min(self.hidden) < 1:
+        if len(self.hidden) == 0 or not all(_is_count(width) for width in self.hidden):
             raise ValueError(
                 f"hidden={self.hidden!r} must name the width of at least one hidden layer, "
                 "each at least 1."
@@ -358,6 +361,16 @@ class VaBQuerySelector(QuerySelector):
                 "difficulty='out_of_fold' fits clones of the estimator, which a "
                 "FrozenEstimator does not allow. Pass the estimator itself, or use "
                 "difficulty='labeled'."
+            )
+
+    def _check_layers(self, estimator: Any) -> None:
+        classifier = unwrap(estimator)[1]
+        network = isinstance(classifier, NeuralNet | DeepClassifier)
+        if self.layers not in (None, PENULTIMATE) and not network:
+            layers = [self.layers] if isinstance(self.layers, str) else list(self.layers)
+            raise ValueError(
+                f"layers={layers} was given, but {type(classifier).__name__} is not a "
+                "network. Leave layers=None to use its input as features."
             )
 
     def _fit_pool(self, X_labeled: Any, codes: np.ndarray, X_pool: Any) -> Features:
@@ -382,13 +395,13 @@ class VaBQuerySelector(QuerySelector):
         n_classes = len(self.classes_)
         if isinstance(self.block_size, int | np.integer):
             return [int(self.block_size)] * n_classes
-        sizes = [int(size) for size in self.block_size]
-        if len(sizes) != n_classes or min(sizes) < 1:
+        sizes = list(self.block_size)
+        if len(sizes) != n_classes or not all(_is_count(size) for size in sizes):
             raise ValueError(
                 f"block_size={self.block_size!r} must be a positive int or one positive int "
                 f"for each of the {n_classes} classes."
             )
-        return sizes
+        return [int(size) for size in sizes]
 
     def _predict_labeled(self, X_labeled: Any, codes: np.ndarray) -> np.ndarray:
         if self.difficulty == "labeled":
@@ -605,6 +618,10 @@ class VaBQuerySelector(QuerySelector):
         _, _, activity = self._decode(self._reader.read(self._check_pool(X)).values)
         labels: np.ndarray = self.classes_[activity.argmin(axis=1)]
         return labels
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= 1
 
 
 class _RecordTerms(Callback):
