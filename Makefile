@@ -11,8 +11,9 @@ VENV := .venv
 OLDEST_VENV := .venv-oldest
 CODE := skvaball tests examples benchmarks
 
-# Two threads, array inputs other than numpy's, and no windows.
-TEST_ENV := OMP_NUM_THREADS=2 SCIPY_ARRAY_API=1 MPLBACKEND=Agg
+# One process a core with one thread each, array inputs other than numpy's, and no windows.
+TEST_ENV := OMP_NUM_THREADS=1 SCIPY_ARRAY_API=1 MPLBACKEND=Agg
+PYTEST := bin/python -m pytest -n auto
 
 MAKEFLAGS += --no-print-directory
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -53,7 +54,7 @@ $(VENV)/.installed: pyproject.toml
 	@touch $@
 
 test: install lint ## Check style and types, then run the tests
-	@$(TEST_ENV) $(VENV)/bin/python -m pytest $(PYTEST_ARGS)
+	@$(TEST_ENV) $(VENV)/$(PYTEST) $(PYTEST_ARGS)
 
 lint: install ## Check style, formatting and types
 	@$(VENV)/bin/ruff check $(CODE)
@@ -74,7 +75,7 @@ bench: install ## Run the benchmarks, one after the other
 	done
 
 test-oldest: $(OLDEST_VENV)/.installed ## Run the tests with the oldest supported releases
-	@$(TEST_ENV) $(OLDEST_VENV)/bin/python -m pytest $(PYTEST_ARGS)
+	@$(TEST_ENV) $(OLDEST_VENV)/$(PYTEST) $(PYTEST_ARGS)
 
 $(OLDEST_VENV)/.installed: pyproject.toml requirements-oldest.txt
 	@$(call make_venv,OLDEST_PYTHON,$(OLDEST_VENV),test-oldest)
