@@ -110,9 +110,7 @@ class FeatureReader:
     def _read_chunk(self, X: Any) -> tuple[list[np.ndarray], np.ndarray]:
         if self.net is None:
             predicted = self.view.predict_codes(X)
-            for transformer in self.view.transformers:
-                X = transformer.transform(X)
-            return [_plain_features(X)], predicted
+            return [_plain_features(self.view.through_steps(X))], predicted
         with record_layers(self.net.module_, self.layers) as recorded:
             probabilities = np.asarray(self.net.predict_proba(self.view.network_input(X)))
         check_probabilities(probabilities)

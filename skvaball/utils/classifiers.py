@@ -17,6 +17,7 @@ from sklearn.model_selection._search import BaseSearchCV
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 from skorch import NeuralNet, NeuralNetBinaryClassifier
+from skorch.dataset import Dataset as SkorchDataset
 
 from skvaball.utils.labels import encode
 from skvaball.utils.random import isolated_generators, set_random_states
@@ -104,6 +105,15 @@ def guarded(estimator: Any, seed: int) -> AbstractContextManager[None]:
     return isolated_generators(seed, device_of(estimator))
 
 
+def _double(X: Any) -> Any:
+    """Input of the steps in front of a classifier: float32 arrays become float64.
+
+    A product of float32 matrices rounds a row by its place in the batch; in float64 that
+    is lost when the features become float32.
+    """
+    return X.astype(np.float64) if isinstance(X, np.ndarray) and X.dtype == np.float32 else X
+
+
 def network_array(X: Any) -> np.ndarray:
     """Input of a skorch net: a float32 array; float64, integers and data frames are converted."""
     return np.ascontiguousarray(X, dtype=np.float32)
@@ -177,12 +187,18 @@ class ClassifierView:
         with guarded(self.estimator, 0):
             return np.concatenate([function(chunk) for chunk, _ in iter_chunks(X, CHUNK_ROWS)])
 
-    def network_input(self, X: Any) -> np.ndarray:
-        """Rows as the network at the end sees them, through all steps in front of it."""
+    def through_steps(self, X: Any) -> Any:
+        """Rows as the classifier at the end sees them, through all steps in front of it."""
+        if self.transformers:
+            X = _double(X)
         for transformer in self.transformers:
             X = transformer.transform(X)
+        return X
+
+    def network_input(self, X: Any) -> np.ndarray:
+        """Input of the network at the end, float32."""
         prepare = getattr(self.classifier, "network_input", network_array)
-        return np.asarray(prepare(X))
+        return np.asarray(prepare(self.through_steps(X)))
 
     def _raw_probabilities(self, X: Any) -> np.ndarray:
         if isinstance(self.classifier, NeuralNet):
@@ -258,6 +274,7 @@ def _fit_around_net(model: Any, X: Any, y: np.ndarray, classes: np.ndarray, warm
     checked, and given float32, after the steps in front of it.
     """
     if isinstance(model, Pipeline):
+        X = _double(X)
         for _, step in model.steps[:-1]:
             if step in (None, "passthrough"):
                 continue
@@ -272,7 +289,17 @@ def _fit_around_net(model: Any, X: Any, y: np.ndarray, classes: np.ndarray, warm
         fit = model.partial_fit if warm else model.fit
         fit(X, y)
     else:  # a search: it clones what it wraps, and sees to it itself
-        model.fit(X if unwrap(model)[0] else network_array(X), y)
+        transformers, net = unwrap(model)
+        if isinstance(model, BaseSearchCV) and net.dataset is SkorchDataset:
+            net.set_params(dataset=_Float32Dataset)
+        model.fit(X if transformers else network_array(X), y)
+
+
+class _Float32Dataset(SkorchDataset):
+    """Rows as float32, whatever the steps in front of a net in a search made of them."""
+
+    def __init__(self, X: Any, y: Any = None, length: int | None = None) -> None:
+        super().__init__(network_array(X) if isinstance(X, np.ndarray) else X, y, length)
 
 
 def can_continue(estimator: Any) -> bool:

@@ -108,6 +108,8 @@ def concat_rows(first: Any, second: Any) -> Any:
     """
     if isinstance(first, Dataset):
         return ConcatDataset([first, second])
+    if sp.issparse(second) and not sp.issparse(first):
+        second = second.toarray()
     if sp.issparse(first):
         return sp.vstack([first, second], format="csr")
     if hasattr(first, "iloc"):
@@ -119,7 +121,9 @@ def concat_rows(first: Any, second: Any) -> Any:
     if hasattr(first, "vstack"):  # polars
         if not hasattr(second, "vstack"):
             second = type(first)(np.asarray(second), schema=first.columns)
-        return first.vstack(second)
+        import polars as pl
+
+        return pl.concat([first, second], how="vertical_relaxed")
     if type(first).__module__.startswith("pyarrow"):
         import pyarrow as pa
 

@@ -113,8 +113,9 @@ def rebalanced_positions(
     After each pick its expected class, p(yhat_n | x), is added to the counts. In the
     joint form the score follows the prior that results. The normalized form has no
     such effect of its own (a class already picked would only become more probable), so
-    there the probability of a mistake is weighted by the expected scarcity of the
-    row's class, ``sum_n p(yhat_n | x) / counts_n``.
+    there the probability of a mistake is weighted by the expected scarcity of the row's
+    class, ``sum_n p(yhat_n | x) / counts_n``. The posterior p(yhat_n | x) in both is the
+    one from before the batch.
 
     Parameters
     ----------
