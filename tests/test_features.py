@@ -290,10 +290,12 @@ def test_the_best_net_of_a_search_is_read():
 
 def test_transformers_in_front_of_a_net_are_applied():
     net = train(lambda: Vectors(4), ROWS[:, :4])
-    pca = PCA(4).fit(ROWS)
+    pca = PCA(4).fit(ROWS.astype(np.float64))
     model = make_pipeline(FrozenEstimator(pca), FrozenEstimator(net)).fit(ROWS, LABELS)
     [features] = deep_features(model, ROWS)
-    np.testing.assert_array_equal(features, deep_features(net, pca.transform(ROWS))[0])
+    np.testing.assert_array_equal(
+        features, deep_features(net, pca.transform(ROWS.astype(np.float64)))[0]
+    )
 
 
 def test_a_dataset_has_the_features_of_its_array(images):
