@@ -2,4 +2,4 @@
 
 
 class NothingLearnedWarning(UserWarning):
-    """The autoencoder of VaB-AL cannot tell the classes apart: its scores mean little."""
+    """A model that a strategy trains has learned next to nothing: its scores mean little."""

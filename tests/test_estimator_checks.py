@@ -12,7 +12,23 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skvaball import ActiveLearner, ActiveLearningSimulator, VaBQuerySelector
 from skvaball.networks import DeepClassifier
-from skvaball.selectors import EntropySelector, MarginSelector, RandomSelector
+from skvaball.selectors import (
+    BADGESelector,
+    BASESelector,
+    ClassBalancedSelector,
+    CoreSetSelector,
+    DIRECTSelector,
+    EnsembleSelector,
+    EntropySelector,
+    GALAXYSelector,
+    LearningLossSelector,
+    LeastConfidenceSelector,
+    MarginSelector,
+    MCDropoutSelector,
+    RandomSelector,
+    StochasticBatchSelector,
+    VAALSelector,
+)
 from skvaball.utils.estimator_checks import CHECKS, parametrize_with_selector_checks
 
 # Tiny data sets teach an autoencoder little; its warning is not what is tested here.
@@ -74,9 +90,28 @@ def test_transformer_checks_that_check_estimator_leaves_out(estimator, name):
     getattr(sklearn_checks, name)(type(estimator).__name__, estimator)
 
 
-@parametrize_with_selector_checks(
-    [VaBQuerySelector(), RandomSelector(), EntropySelector(), MarginSelector()]
-)
+# scikit-learn's checks of the others are in their own test files.
+SELECTORS = [
+    VaBQuerySelector(),
+    BADGESelector(),
+    BASESelector(),
+    ClassBalancedSelector(EntropySelector()),
+    CoreSetSelector(),
+    DIRECTSelector(),
+    EnsembleSelector(n_members=2),
+    EntropySelector(),
+    GALAXYSelector(),
+    LearningLossSelector(),
+    LeastConfidenceSelector(),
+    MCDropoutSelector(n_passes=10),
+    MarginSelector(),
+    RandomSelector(),
+    StochasticBatchSelector(EntropySelector()),
+    VAALSelector(),
+]
+
+
+@parametrize_with_selector_checks(SELECTORS)
 def test_selector_checks(selector, check):
     check(selector)
 

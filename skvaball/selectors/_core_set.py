@@ -1,0 +1,227 @@
+"""Core-set selection by greedy k-center (Sener & Savarese 2018)."""
+
+from collections.abc import Sequence
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.utils._param_validation import Interval
+
+from skvaball.features import PENULTIMATE, FeatureReader
+from skvaball.selectors.base import QuerySelector
+
+#: Rows, and centers, whose distances are formed together (8 MB of them), and the values of
+#: float64 that they may have together (8 MB again): wide rows come in smaller blocks.
+BLOCK_ROWS = 1024
+BLOCK_VALUES = 2**20
+#: Rows that are brought up to date first when the farthest one may be out of date.
+FIRST_STALE = 64
+
+
+class CoreSetSelector(QuerySelector):
+    r"""Choose rows that cover the pool: each is the farthest from all labeled ones.
+
+    Greedy k-center on the classifier's deep features. The labeled rows are the first
+    centers; the row with the largest distance to its nearest center is chosen and
+    becomes a center itself, and so on. The score of a row is its distance to the nearest
+    labeled row, before anything is chosen.
+
+    Parameters
+    ----------
+    estimator : classifier or None, default=None
+        Classifier whose features are used. Fitted: used as it is. Unfitted: a clone is
+        fitted on the labeled rows. None: a :class:`~skvaball.networks.DeepClassifier`,
+        or the classifier of the learner around it. The features of a classifier that is
+        no network are X itself.
+    layers : list of str, "penultimate" or None, default="penultimate"
+        Names of the layers whose outputs are the features; "penultimate" is the input of
+        the last weighted layer. See :class:`~skvaball.features.FeatureReader` for None.
+    batch_size : int, default=128
+        Rows per forward pass of a network.
+    classes : array-like of shape (n_classes,) or None, default=None
+        All classes, if some may be missing from the labeled rows.
+    missing_label : object, default=-1
+        The value of y in ``fit`` that marks unlabeled rows.
+    random_state : int, RandomState instance or None, default=None
+        Seed of a classifier that is fitted here; the choice itself is not random.
+
+    Attributes
+    ----------
+    estimator_ : classifier
+        The fitted classifier.
+    centers_ : ndarray of shape (n_labeled, n_features_of_layers), float32
+        Features of the labeled rows.
+    classes_ : ndarray of shape (n_classes,)
+        The classes, sorted.
+    n_features_in_ : int
+        Number of features seen in fit.
+
+    See Also
+    --------
+    skvaball.selectors.BADGESelector : Diverse and uncertain rows.
+
+    Notes
+    -----
+    The greedy choice covers the pool with at most twice the smallest radius that n
+    further centers can reach.
+
+    For n picks from N rows with L labeled ones and d features, the distances to the
+    labeled rows take :math:`O(N L d)`, the picks at most :math:`O(N n d)`. A distance to
+    the nearest center can only shrink, so an old one is an upper bound, and only rows
+    whose bound still reaches the top are compared with the centers chosen since. Memory
+    beyond the features is O(N): distances are formed in blocks, never pool by labeled or
+    pool by pool.
+
+    Matrix products only tell which centers can be the nearest; the distances to these
+    are then summed from differences in float64. So equal rows are at distance zero, ties
+    are real ones (the first row of the pool wins), and the score of a row does not depend
+    on the rows beside it.
+
+    References
+    ----------
+    O. Sener and S. Savarese. "Active learning for convolutional neural networks: a
+    core-set approach". ICLR 2018.
+
+    T. F. Gonzalez. "Clustering to minimize the maximum intercluster distance".
+    Theoretical Computer Science 38, 1985.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from skvaball.selectors import CoreSetSelector
+    >>> X = np.array([[0.0], [1.0], [2.0], [7.0], [10.0]])
+    >>> y = np.array([0, 1, -1, -1, -1])
+    >>> selector = CoreSetSelector(LogisticRegression()).fit(X, y)
+    >>> selector.select(X[2:], 2)
+    array([2, 1])
+    >>> selector.score_samples(X[2:])
+    array([1., 6., 9.])
+    """
+
+    _parameter_constraints: dict[str, Any] = {  # noqa: RUF012 (scikit-learn's convention)
+        **QuerySelector._parameter_constraints,
+        "layers": [list, tuple, str, None],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+    }
+
+    def __init__(
+        self,
+        estimator: Any = None,
+        *,
+        layers: Sequence[str] | str | None = PENULTIMATE,
+        batch_size: int = 128,
+        classes: ArrayLike | None = None,
+        missing_label: Any = -1,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
+        super().__init__(
+            estimator, classes=classes, missing_label=missing_label, random_state=random_state
+        )
+        self.layers = layers
+        self.batch_size = batch_size
+
+    def _fit_pool(self, X_labeled: Any, codes: np.ndarray, X_pool: Any) -> None:
+        self._reader = FeatureReader(self._view, self.layers, self.batch_size)
+        self.centers_ = self._reader.read(X_labeled).values
+
+    def _score(self, X: Any) -> np.ndarray:
+        features = self._reader.read(X).values
+        distances: np.ndarray = np.sqrt(squared_distances_to_nearest(features, self.centers_))
+        return distances
+
+    def _select(self, X: Any, n: int, prepared: Any) -> tuple[np.ndarray, np.ndarray]:
+        features = self._reader.read(X).values
+        minima = squared_distances_to_nearest(features, self.centers_)
+        return farthest_first(features, minima, n), np.sqrt(minima)
+
+
+def squared_distances_to_nearest(features: np.ndarray, centers: np.ndarray) -> np.ndarray:
+    """Squared Euclidean distance of each row to the nearest center, (n,) float64."""
+    minima = np.full(len(features), np.inf)
+    # Equal centers, as a network gives them whose units have died, would all be the nearest.
+    _lower(minima, features, np.arange(len(features)), np.unique(centers, axis=0))
+    return minima
+
+
+def farthest_first(features: np.ndarray, minima: np.ndarray, n: int) -> np.ndarray:
+    """Greedy k-center: n times the row farthest from all centers, which becomes a center.
+
+    Parameters
+    ----------
+    features : ndarray of shape (n_rows, n_features), float32
+    minima : ndarray of shape (n_rows,), float64
+        Squared distances to the nearest of the centers there are already.
+    n : int
+        How many rows.
+
+    Returns
+    -------
+    ndarray of shape (n,), int64
+        Positions in the order of choice; ties go to the first position.
+    """
+    # A row may not have been compared with the latest centers: then its bound is an
+    # upper bound only, and matters only when it is the largest of all.
+    bounds = minima.copy()
+    compared = np.zeros(len(bounds), dtype=np.int64)
+    chosen = np.empty(n, dtype=np.int64)
+    for k in range(n):
+        n_stale = FIRST_STALE
+        farthest = int(bounds.argmax())
+        while compared[farthest] < k and bounds[farthest] > 0:
+            stale = _largest(bounds, n_stale)
+            stale = stale[compared[stale] < k]
+            new = chosen[compared[stale].min() : k]
+            _lower(bounds, features, stale, features[new])
+            compared[stale] = k
+            farthest = int(bounds.argmax())
+            n_stale *= 2
+        chosen[k] = farthest
+        bounds[farthest] = -np.inf
+    return chosen
+
+
+def _largest(values: np.ndarray, n: int) -> np.ndarray:
+    """Positions of the n largest values, ties by position."""
+    if n >= len(values):
+        return np.arange(len(values))
+    threshold = np.partition(values, -n)[-n]
+    positions = np.flatnonzero(values >= threshold)
+    return positions[np.argsort(-values[positions], kind="stable")[:n]]
+
+
+def _lower(
+    minima: np.ndarray, features: np.ndarray, positions: np.ndarray, centers: np.ndarray
+) -> None:
+    """Lower the squared distances ``minima`` at the positions to those to the new centers."""
+    # Near the centers the products below are small, and so are their rounding errors.
+    origin = centers.mean(axis=0, dtype=np.float64)
+    size = max(1, min(BLOCK_ROWS, BLOCK_VALUES // centers.shape[1]))
+    for first in range(0, len(centers), size):
+        center_block = centers[first : first + size]
+        shifted_centers = center_block - origin
+        for start in range(0, len(positions), size):
+            block = positions[start : start + size]
+            rows = features[block]
+            lowered = minima[block]
+            near = _possibly_nearest(rows - origin, shifted_centers, lowered)
+            for part in range(0, len(near), size):
+                i, j = near[part : part + size].T
+                difference = rows[i] - center_block[j].astype(np.float64)
+                squared = np.square(difference).sum(axis=1)
+                np.minimum.at(lowered, i, squared)
+            minima[block] = lowered
+
+
+def _possibly_nearest(rows: np.ndarray, centers: np.ndarray, minima: np.ndarray) -> np.ndarray:
+    """Pairs (row, center) that may be closer than all others and than the minima, (n, 2)."""
+    row_norms = np.einsum("ij,ij->i", rows, rows)
+    center_norms = np.einsum("ij,ij->i", centers, centers)
+    # Half the squared distance, less the half norm of the row, which all centers share.
+    halves = rows @ centers.T
+    np.subtract(0.5 * center_norms, halves, out=halves)
+    # Bound on the rounding error of sums of d products, here and in the exact distance.
+    slack = (4 * rows.shape[1] + 16) * np.finfo(np.float64).eps * (row_norms + center_norms.max())
+    reach = np.minimum(halves.min(axis=1), 0.5 * (minima - row_norms)) + slack
+    return np.argwhere(halves <= reach[:, None])
