@@ -1167,3 +1167,9 @@ def test_an_estimator_that_is_none():
 def test_a_training_that_diverges_is_an_error(logistic):
     with pytest.raises(ValueError, match=r"diverged.*Lower lr=1e\+30"):
         tiny(logistic, lr=1e30, max_epochs=5).fit(X, PARTLY)
+
+
+@pytest.mark.parametrize("wrap", [FrozenEstimator, lambda c: make_pipeline(FrozenEstimator(c))])
+def test_a_frozen_classifier_cannot_predict_out_of_fold(logistic, wrap):
+    with pytest.raises(ValueError, match="FrozenEstimator"):
+        tiny(wrap(logistic), difficulty="out_of_fold").fit(X, PARTLY)

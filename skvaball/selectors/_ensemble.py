@@ -7,15 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import clone
-from sklearn.frozen import FrozenEstimator
-from sklearn.pipeline import Pipeline
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.parallel import Parallel, delayed
 from skorch import NeuralNet
 
 from skvaball.selectors._disagreement import MEASURES
 from skvaball.selectors.base import QuerySelector, top_positions
-from skvaball.utils.classifiers import CHUNK_ROWS, ClassifierView, fit_classifier
+from skvaball.utils.classifiers import CHUNK_ROWS, ClassifierView, fit_classifier, is_frozen
 from skvaball.utils.random import derive_seed
 from skvaball.utils.rows import iter_chunks, take_rows
 
@@ -197,13 +195,6 @@ class EnsembleSelector(QuerySelector):
     def _select(self, X: Any, n: int, prepared: Any) -> tuple[np.ndarray, np.ndarray]:
         scores = self._score(X) if prepared is None else prepared
         return top_positions(scores, n), scores
-
-
-def is_frozen(estimator: Any) -> bool:
-    """Whether clones of a classifier cannot be trained anew."""
-    while isinstance(estimator, Pipeline):
-        estimator = estimator.steps[-1][1]
-    return isinstance(estimator, FrozenEstimator)
 
 
 def _fit_member(estimator: Any, X: Any, y: np.ndarray, classes: np.ndarray, seed: int) -> Any:

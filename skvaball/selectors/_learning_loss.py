@@ -14,9 +14,8 @@ from torch import nn
 
 from skvaball.exceptions import NothingLearnedWarning
 from skvaball.features import FeatureReader, Features
-from skvaball.selectors._ensemble import is_frozen
 from skvaball.selectors.base import QuerySelector, top_positions
-from skvaball.utils.classifiers import ClassifierView, fit_classifier
+from skvaball.utils.classifiers import ClassifierView, fit_classifier, is_frozen
 from skvaball.utils.loading import TensorLoader, standardization
 from skvaball.utils.random import derive_seed, isolated_generators
 from skvaball.utils.rows import iter_chunks, take_rows

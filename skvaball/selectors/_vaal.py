@@ -309,8 +309,7 @@ class VAALSelector(QuerySelector):
         """Rows as one float32 array, images as images and all else flat."""
         X = to_array(X)
         if self.estimator_ is not None:
-            for transformer in self._view.transformers:
-                X = transformer.transform(X)
+            X = self._view.through_steps(X)
         X = X.toarray() if hasattr(X, "toarray") else X
         X = check_array(X, dtype=np.float32, allow_nd=True, input_name="X")
         rows: np.ndarray = X if X.ndim == 4 else X.reshape(len(X), -1)

@@ -86,6 +86,13 @@ def is_fitted(estimator: Any) -> bool:
     return True
 
 
+def is_frozen(estimator: Any) -> bool:
+    """Whether clones of a classifier cannot be trained anew."""
+    while isinstance(estimator, Pipeline):
+        estimator = estimator.steps[-1][1]
+    return isinstance(estimator, FrozenEstimator)
+
+
 def device_of(estimator: Any) -> str:
     """The device whose generator an estimator draws from."""
     classifier = unwrap(estimator)[1]

@@ -10,7 +10,6 @@ from typing import Any, Self
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
-from sklearn.frozen import FrozenEstimator
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from skorch import NeuralNet
@@ -20,7 +19,7 @@ from skvaball.exceptions import NothingLearnedWarning
 from skvaball.features import PENULTIMATE, FeatureReader, Features
 from skvaball.networks import DeepClassifier
 from skvaball.selectors.base import QuerySelector, top_positions
-from skvaball.utils.classifiers import ClassifierView, fit_classifier, unwrap
+from skvaball.utils.classifiers import ClassifierView, fit_classifier, is_frozen, unwrap
 from skvaball.utils.loading import QUIET, TensorLoader, standardization
 from skvaball.utils.random import derive_seed, isolated_generators
 from skvaball.utils.rows import take_rows
@@ -356,7 +355,7 @@ class VaBQuerySelector(QuerySelector):
                 f"hidden={self.hidden!r} must name the width of at least one hidden layer, "
                 "each at least 1."
             )
-        if self.difficulty == "out_of_fold" and isinstance(estimator, FrozenEstimator):
+        if self.difficulty == "out_of_fold" and is_frozen(estimator):
             raise ValueError(
                 "difficulty='out_of_fold' fits clones of the estimator, which a "
                 "FrozenEstimator does not allow. Pass the estimator itself, or use "
