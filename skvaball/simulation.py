@@ -2,7 +2,7 @@
 
 import copy
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from numbers import Integral
 from typing import Any, Self
 
@@ -159,6 +159,61 @@ class ActiveLearningSimulator(MetaEstimatorMixin, ClassifierMixin, BaseEstimator
             If ``n_initial`` exceeds the number of rows, ``query_size`` exceeds
             ``batch_size``, or the learner refuses the data.
         """
+        for _ in self._play(X, y, ()):
+            pass
+        return self
+
+    def iter_rounds(
+        self, X: Any, y: ArrayLike, earlier: Sequence[dict[str, Any]] = ()
+    ) -> Iterator[dict[str, Any]]:
+        """Run round by round, and go on with a run that was interrupted.
+
+        ``fit`` plays all rounds at once. Here each is played when it is asked for, and
+        ``learner_`` and ``history_`` are those of the rounds so far.
+
+        Parameters
+        ----------
+        X, y
+            As in :meth:`fit`.
+        earlier : sequence of dict, default=()
+            The first entries of the ``history_`` of an interrupted run on the same data,
+            with the same parameters and an integer as ``random_state``. These rounds are
+            not played again: the learner is refitted on the labels that they bought, and
+            the rest is the same as without the interruption.
+
+        Yields
+        ------
+        dict
+            The entry in ``history_`` of each round played.
+
+        Raises
+        ------
+        ValueError
+            As :meth:`fit`; and if ``earlier`` is given to a learner with ``warm_start``,
+            which cannot be refitted to what it was, or without a fixed ``random_state``,
+            or if it is not of a run on these data.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_digits
+        >>> from sklearn.linear_model import LogisticRegression
+        >>> from skvaball import ActiveLearner, ActiveLearningSimulator
+        >>> from skvaball.selectors import MarginSelector
+        >>> X, y = load_digits(return_X_y=True)
+        >>> learner = ActiveLearner(LogisticRegression(max_iter=500), MarginSelector())
+        >>> simulator = ActiveLearningSimulator(learner, batch_size=20, random_state=0)
+        >>> rounds = simulator.iter_rounds(X[:500], y[:500])
+        >>> saved = [next(rounds), next(rounds)]  # and here the machine stops
+        >>> rest = simulator.iter_rounds(X[:500], y[:500], earlier=saved)
+        >>> [entry["n_labeled"] for entry in rest]
+        [60, 80, 100, 120]
+        """
+        self._validate_params()
+        yield from self._play(X, y, earlier)
+
+    def _play(
+        self, X: Any, y: ArrayLike, earlier: Sequence[dict[str, Any]]
+    ) -> Iterator[dict[str, Any]]:
         X, labels = self._check_data(X, y)
         seed = draw_seed(self.random_state)
         classes = np.unique(labels)
@@ -166,22 +221,57 @@ class ActiveLearningSimulator(MetaEstimatorMixin, ClassifierMixin, BaseEstimator
         given = {"classes": classes, "random_state": derive_seed(seed, "learner")}
         unset = {name: value for name, value in given.items() if getattr(learner, name) is None}
         learner.set_params(**unset)
-        self.history_: list[dict[str, Any]] = []
+        self.history_: list[dict[str, Any]] = list(earlier)
         self.learners_: list[ActiveLearner] = []
         self.classes_ = resolve_classes(learner.classes, labels)
 
         start = initial_positions(labels, self._start_size(), derive_seed(seed, "initial"))
-        clock = time.perf_counter()
-        learner.fit(take_rows(X, start), labels[start])
-        self._record(learner, start, 0.0, time.perf_counter() - clock)
-        pool = np.setdiff1d(np.arange(len(labels)), start)
-        for _ in range(self.n_rounds):
-            if len(pool) == 0:
-                break
+        if earlier:
+            self._check_earlier(learner, start, earlier, len(labels))
+            labeled = np.concatenate([entry["queried"] for entry in earlier])
+            learner.fit(take_rows(X, labeled), labels[labeled])
+            # Each query draws anew: the next one must not draw as the first one did.
+            size = self.query_size or self.batch_size
+            learner.n_queries_ = sum(-(-len(entry["queried"]) // size) for entry in earlier[1:])
+            self.learner_ = learner
+        else:
+            labeled = start
+            clock = time.perf_counter()
+            learner.fit(take_rows(X, start), labels[start])
+            yield self._record(learner, start, 0.0, time.perf_counter() - clock)
+        pool = np.setdiff1d(np.arange(len(labels)), labeled)
+        while len(pool) > 0 and len(self.history_) <= self.n_rounds:
             queried, pool, query_time, train_time = self._buy_batch(learner, X, labels, pool)
-            self._record(learner, queried, query_time, train_time)
-        self.learner_ = learner
-        return self
+            yield self._record(learner, queried, query_time, train_time)
+
+    def _check_earlier(
+        self,
+        learner: ActiveLearner,
+        start: np.ndarray,
+        earlier: Sequence[dict[str, Any]],
+        n_rows: int,
+    ) -> None:
+        if learner.warm_start:
+            raise ValueError(
+                "A run with warm_start=True cannot be resumed: its network goes on from weights "
+                "that are not in the history. Start it anew, with earlier=()."
+            )
+        if not isinstance(self.random_state, int | np.integer):
+            raise ValueError(
+                f"A run can be resumed with an integer as random_state, got {self.random_state!r}: "
+                "otherwise its seed is not known any more."
+            )
+        if not np.array_equal(earlier[0]["queried"], start):
+            raise ValueError(
+                "The earlier rounds are not of this run: they start from other rows. Expected "
+                "the history of the same data, n_initial and random_state."
+            )
+        bought = np.concatenate([entry["queried"] for entry in earlier])
+        if len(np.unique(bought)) < len(bought) or bought.min() < 0 or bought.max() >= n_rows:
+            raise ValueError(
+                "The earlier rounds are damaged: they hold a position twice, or one outside of "
+                f"the {n_rows} rows."
+            )
 
     def _start_size(self) -> int:
         return self.batch_size if self.n_initial is None else self.n_initial
@@ -218,7 +308,7 @@ class ActiveLearningSimulator(MetaEstimatorMixin, ClassifierMixin, BaseEstimator
             size = min(self.query_size or missing, missing)
             missing -= size
             clock = time.perf_counter()
-            chosen = np.asarray(learner.query(take_rows(X, pool), size))
+            chosen = self._choose(learner, X, labels, pool, size)
             queried = time.perf_counter()
             rows = pool[chosen]
             learner.teach(take_rows(X, rows), labels[rows], refit=missing == 0)
@@ -228,9 +318,16 @@ class ActiveLearningSimulator(MetaEstimatorMixin, ClassifierMixin, BaseEstimator
             pool = np.delete(pool, chosen)
         return np.concatenate(bought), pool, query_time, train_time
 
+    def _choose(
+        self, learner: ActiveLearner, X: Any, labels: np.ndarray, pool: np.ndarray, n: int
+    ) -> np.ndarray:
+        """Positions in the pool of the n rows to buy; the labels are for references only."""
+        return np.asarray(learner.query(take_rows(X, pool), n))
+
     def _record(
         self, learner: ActiveLearner, queried: np.ndarray, query_time: float, train_time: float
-    ) -> None:
+    ) -> dict[str, Any]:
+        self.learner_ = learner
         codes = np.searchsorted(self.classes_, learner.y_labeled_)
         entry: dict[str, Any] = {
             "round": len(self.history_),
@@ -251,6 +348,7 @@ class ActiveLearningSimulator(MetaEstimatorMixin, ClassifierMixin, BaseEstimator
             snapshot.__dict__.pop("selector_", None)
             del snapshot.X_labeled_, snapshot.y_labeled_
             self.learners_.append(snapshot)
+        return entry
 
     def _template(self) -> ActiveLearner:
         return ActiveLearner() if self.learner is None else self.learner

@@ -514,6 +514,61 @@ def test_global_generators_are_left_alone():
 # Errors
 
 
+# Runs that are interrupted
+
+
+@hardly_trained
+@pytest.mark.parametrize("played", [1, 2, 3])
+@pytest.mark.parametrize(
+    ("selector", "params"),
+    [(vab(), {}), (RandomSelector(), {"query_size": 3}), (MarginSelector(), {"n_initial": 5})],
+)
+def test_an_interrupted_run_ends_as_an_undisturbed_one(selector, params, played):
+    estimator = DeepClassifier(max_epochs=3)
+    whole = simulator(selector, estimator, **params).fit(X, y)
+    rounds = simulator(selector, estimator, **params).iter_rounds(X, y)
+    saved = [next(rounds) for _ in range(played)]
+    resumed = simulator(selector, estimator, **params)
+    rest = list(resumed.iter_rounds(X, y, earlier=saved))
+    assert [entry["round"] for entry in rest] == list(range(played, 4))
+    assert len(resumed.history_) == len(whole.history_)
+    for entry, expected in zip(resumed.history_, whole.history_, strict=True):
+        np.testing.assert_array_equal(entry["queried"], expected["queried"])
+    np.testing.assert_array_equal(resumed.predict_proba(X), whole.predict_proba(X))
+
+
+def test_a_finished_run_has_no_rounds_left_and_predicts():
+    whole = simulator().fit(X, y)
+    again = simulator()
+    assert list(again.iter_rounds(X, y, earlier=whole.history_)) == []
+    np.testing.assert_array_equal(again.predict_proba(X), whole.predict_proba(X))
+
+
+def test_rounds_are_played_when_they_are_asked_for():
+    run = simulator(SpySelector())
+    rounds = run.iter_rounds(X, y)
+    next(rounds)
+    assert SpySelector.calls == []
+    next(rounds)
+    assert len(SpySelector.calls) == 1
+    assert len(run.history_) == 2
+    assert run.predict(X).shape == (60,)
+
+
+def test_history_of_another_run_is_refused():
+    history = simulator().fit(X, y).history_[:2]
+    with pytest.raises(ValueError, match="not of this run"):
+        next(simulator(random_state=1).iter_rounds(X, y, earlier=history))
+    twice = [history[0], history[1] | {"queried": history[0]["queried"]}]
+    with pytest.raises(ValueError, match="damaged"):
+        next(simulator().iter_rounds(X, y, earlier=twice))
+    with pytest.raises(ValueError, match="integer as random_state, got None"):
+        next(simulator(random_state=None).iter_rounds(X, y, earlier=history))
+    run = simulator().set_params(learner__warm_start=True)
+    with pytest.raises(ValueError, match="warm_start=True cannot be resumed"):
+        next(run.iter_rounds(X, y, earlier=history))
+
+
 def test_a_start_larger_than_the_data_is_an_error_with_both_numbers():
     for params in ({"n_initial": 61}, {"batch_size": 61}):
         with pytest.raises(ValueError, match=r"n_initial=61.*60"):
