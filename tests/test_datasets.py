@@ -10,8 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from real_data import find_real_data, real_data
+from sklearn.datasets import load_digits
 
-from skvaball.datasets import load_image_folder, make_dominant, make_rare
+from skvaball.datasets import (
+    load_image_folder,
+    load_train_test,
+    make_dominant,
+    make_long_tailed,
+    make_rare,
+    make_variant,
+)
 
 
 def counts(y):
@@ -88,6 +96,135 @@ def test_errors_of_variants(make):
             make(y, 0, keep=keep)
     with pytest.raises(ValueError, match=r"no row of class .*, which has 50"):
         make(y, 0, keep=0.001)
+
+
+# Variants by the names of the paper
+
+CIFAR10_LABELS = np.tile(np.arange(10), 5000)
+CIFAR100_LABELS = np.tile(np.arange(100), 500)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("+[1]", [5000, *[500] * 9]),
+        ("+[10]", [*[500] * 9, 5000]),
+        ("-[1]", [500, *[5000] * 9]),
+        ("-[10]", [*[5000] * 9, 500]),
+    ],
+)
+def test_variants_of_cifar10(name, expected):
+    kept = make_variant(CIFAR10_LABELS, name, random_state=0)
+    assert np.bincount(CIFAR10_LABELS[kept]).tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        # Both ends belong to a range: 45:55 are eleven classes.
+        ("+[45:55]", [*[300] * 44, *[500] * 11, *[300] * 45]),
+        ("+[1:10]", [*[500] * 10, *[300] * 90]),
+        ("-[91:100]", [*[500] * 90, *[300] * 10]),
+    ],
+)
+def test_variants_of_cifar100(name, expected):
+    kept = make_variant(CIFAR100_LABELS, name, random_state=0)
+    assert np.bincount(CIFAR100_LABELS[kept]).tolist() == expected
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    rows=st.lists(st.integers(5, 30), min_size=2, max_size=6),
+    keep=st.none() | st.floats(0.3, 1.0),
+    sign=st.sampled_from("+-"),
+    seed=st.integers(0, 2**31 - 1),
+    data=st.data(),
+)
+def test_names_count_classes_from_one_whatever_they_are_called(rows, keep, sign, seed, data):
+    names = np.array(["a", "b", "c", "d", "e", "f"])[: len(rows)]
+    y = np.random.RandomState(seed).permutation(np.repeat(names, rows))
+    first = data.draw(st.integers(1, len(rows)))
+    last = data.draw(st.integers(first, len(rows)))
+    kept = make_variant(y, f"{sign}[{first}:{last}]", keep=keep, random_state=seed)
+    make = make_dominant if sign == "+" else make_rare
+    expected = make(
+        y, names[first - 1 : last], keep=0.6 if keep is None else keep, random_state=seed
+    )
+    np.testing.assert_array_equal(kept, expected)
+
+
+def test_keep_of_variants_can_be_chosen():
+    kept = make_variant(CIFAR10_LABELS, "-[2]", keep=0.5, random_state=0)
+    assert np.bincount(CIFAR10_LABELS[kept]).tolist() == [5000, 2500, *[5000] * 8]
+
+
+@pytest.mark.parametrize(
+    "name", ["", "1", "[1]", "+1", "*[1]", "+[a]", "+[1:]", "+[1][2]", "+[-1]"]
+)
+def test_names_that_are_no_variants(name):
+    with pytest.raises(ValueError, match=r"is not the name of a variant. Expected '\+\[k\]'"):
+        make_variant(CIFAR10_LABELS, name)
+
+
+@pytest.mark.parametrize("name", ["+[0]", "-[11]", "+[3:2]", "+[9:11]"])
+def test_variants_of_classes_that_do_not_exist(name):
+    with pytest.raises(ValueError, match=r"does not fit the 10 classes.*from 1 to 10"):
+        make_variant(CIFAR10_LABELS, name)
+
+
+# Long tails
+
+
+@pytest.mark.parametrize(("labels", "total"), [(CIFAR10_LABELS, 12_406), (CIFAR100_LABELS, 10_847)])
+def test_long_tails_of_cifar_have_the_sizes_known_from_the_literature(labels, total):
+    kept = make_long_tailed(labels, imbalance_ratio=100, random_state=0)
+    counts = np.bincount(labels[kept])
+    assert len(kept) == total
+    assert counts[0] == 100 * counts[-1]
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    n_classes=st.integers(2, 6),
+    rows=st.integers(20, 60),
+    ratio=st.floats(1, 15),
+    seed=st.integers(0, 2**31 - 1),
+)
+def test_long_tails_decay_by_one_factor(n_classes, rows, ratio, seed):
+    y = np.random.RandomState(seed).permutation(np.repeat(np.arange(n_classes), rows))
+    kept = make_long_tailed(y, ratio, random_state=seed)
+    counts = np.bincount(y[kept])
+    factor = ratio ** (1 / (n_classes - 1))
+    for k, count in enumerate(counts):
+        assert count <= rows / factor**k + 1e-6 < count + 1.00001
+    assert np.all(np.diff(kept) > 0)
+    np.testing.assert_array_equal(kept, make_long_tailed(y, ratio, random_state=seed))
+
+
+def test_rounding_of_the_power_costs_no_row():
+    y = np.repeat(np.arange(7), 64)
+    kept = make_long_tailed(y, imbalance_ratio=64, random_state=0)
+    assert np.bincount(y[kept]).tolist() == [64, 32, 16, 8, 4, 2, 1]
+
+
+def test_long_tails_of_names_keep_the_same_rows():
+    codes = np.tile([0, 1, 2], 50)
+    names = np.array(["bird", "cat", "dog"])[codes]
+    first, second = (make_long_tailed(y, 10, random_state=3) for y in (codes, names))
+    np.testing.assert_array_equal(first, second)
+
+
+def test_errors_of_long_tails():
+    y = np.tile([0, 1, 2], 50)
+    for ratio in (0.5, -1, float("inf"), float("nan")):
+        with pytest.raises(ValueError, match=r"imbalance_ratio=.*at least 1"):
+            make_long_tailed(y, ratio)
+    with pytest.raises(ValueError, match=r"single class 4. Expected at least two"):
+        make_long_tailed([4, 4, 4])
+    with pytest.raises(ValueError, match="Class 2 would keep 0 of its 50 rows"):
+        make_long_tailed(y, 51)
+    with pytest.raises(ValueError, match=r"Class 1 would keep 15 of its 5 rows, .* at 50"):
+        make_long_tailed(np.repeat([0, 1, 2], [50, 5, 50]), 10)
 
 
 # Folders of images
@@ -203,6 +340,49 @@ def test_without_pillow_the_extra_is_named(folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "PIL", None)
     with pytest.raises(ImportError, match=r'pip install "skvaball\[vision\]"'):
         load_image_folder(folder)
+
+
+# Both parts of a data set by name; CIFAR and NEU have files of their own
+
+
+def test_digits_are_split_with_their_images():
+    digits = load_train_test("digits", test_size=0.3, random_state=0)
+    assert digits.data_train.shape == (1257, 64)
+    assert digits.data_test.shape == (540, 64)
+    assert digits.data_train.dtype == np.float32
+    assert digits.images_test.shape == (540, 1, 8, 8)
+    assert digits.images_test.dtype == np.uint8
+    assert digits.target_train.dtype == np.int64
+    assert digits.target_names.tolist() == list("0123456789")
+    for part in ("train", "test"):
+        scaled = np.rint(digits[f"data_{part}"].reshape(-1, 1, 8, 8) * 255 / 16)
+        np.testing.assert_array_equal(digits[f"images_{part}"], scaled)
+    # Every digit is in one part, with its label.
+    X, y = load_digits(return_X_y=True)
+    expected = sorted((*row, label) for row, label in zip(X.tolist(), y.tolist(), strict=True))
+    rows = np.concatenate([digits.data_train, digits.data_test]).tolist()
+    labels = [*digits.target_train.tolist(), *digits.target_test.tolist()]
+    assert sorted((*row, k) for row, k in zip(rows, labels, strict=True)) == expected
+    # Stratified: of about 180 images of each digit, 30 %.
+    np.testing.assert_allclose(np.bincount(digits.target_test), 0.3 * np.bincount(y), atol=1)
+
+
+def test_the_seed_draws_the_split_of_the_digits():
+    first, again, other = (load_train_test("digits", random_state=seed) for seed in (0, 0, 1))
+    np.testing.assert_array_equal(first.data_test, again.data_test)
+    assert not np.array_equal(first.target_test, other.target_test)
+
+
+def test_errors_of_names_and_paths(tmp_path):
+    with pytest.raises(ValueError, match=r"'mnist' is unknown. Expected one of .*'cifar10'"):
+        load_train_test("mnist")
+    for name in ("cifar10", "cifar100", "neu"):
+        with pytest.raises(FileNotFoundError, match=f"nowhere' does not exist.*{name}"):
+            load_train_test(name, tmp_path / "nowhere")
+    with pytest.raises(ValueError, match=r"NEU-CLS-64 is not downloaded. Pass path="):
+        load_train_test("neu")
+    with pytest.raises(ValueError, match="come with scikit-learn"):
+        load_train_test("digits", tmp_path)
 
 
 # Real data
