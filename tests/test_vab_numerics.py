@@ -28,6 +28,8 @@ from skvaball.vab.likelihood import (
     rows_per_chunk,
 )
 from skvaball.vab.posterior import (
+    TEMPERATURE_RANGE,
+    calibrated_temperature,
     class_difficulty,
     class_posterior,
     class_prior,
@@ -490,6 +492,29 @@ def test_rebalanced_batch_equals_a_slow_reference(seed, n_pool, n_classes, form,
     assert positions.dtype == np.int64
     assert len(set(reference)) == n
     np.testing.assert_array_equal(counts, before)
+
+
+@pytest.mark.parametrize("temperature", [0.3, 1.0, 25.0])
+def test_calibration_finds_the_temperature_by_which_evidence_was_multiplied(temperature):
+    rng = np.random.default_rng(0)
+    prior = np.array([0.6, 0.3, 0.1])
+    log_likelihood = rng.normal(size=(20_000, 3))
+    posterior = class_posterior(log_likelihood, prior)
+    codes = (posterior.cumsum(axis=1) < rng.random((20_000, 1))).sum(axis=1)
+    found = calibrated_temperature(log_likelihood * temperature, prior, codes)
+    # The labels are drawn: the error of the estimate is about 1 / sqrt(n) of it.
+    assert found == pytest.approx(temperature, rel=0.05)
+
+
+def test_calibration_stays_in_its_range_where_labels_are_certain_or_unrelated():
+    log_likelihood = np.array([[0.0, -1.0], [-1.0, 0.0]])
+    prior = np.array([0.5, 0.5])
+    low, high = TEMPERATURE_RANGE
+    right = calibrated_temperature(log_likelihood, prior, np.array([0, 1]))
+    wrong = calibrated_temperature(log_likelihood, prior, np.array([1, 0]))
+    assert low <= right < 0.1
+    assert 0.9 * high < wrong <= high
+    assert calibrated_temperature(log_likelihood[:, :1], np.ones(1), np.zeros(2, int)) == 1.0
 
 
 @pytest.mark.parametrize("posterior", ["normalized", "joint"])

@@ -31,7 +31,7 @@ from torch.utils.data import TensorDataset
 from skvaball.exceptions import NothingLearnedWarning
 from skvaball.networks import DeepClassifier
 from skvaball.vab import VaBQuerySelector
-from skvaball.vab.posterior import rebalanced_positions
+from skvaball.vab.posterior import TEMPERATURE_RANGE, rebalanced_positions
 
 # Most tests are about behaviour, not about how well the autoencoder is trained: they train a
 # tiny one for a moment, and the warning that says so is expected.
@@ -394,7 +394,8 @@ def test_fitted_attributes_are_as_documented(selector, logistic):
     assert all(seconds >= 0 for seconds in selector.timings_.values())
     predicted = logistic.predict(POOL)
     assert selector.vae_agreement_ == np.mean(selector.vae_labels(POOL) == predicted)
-    favoured = selector.classes_[selector.class_log_likelihood(POOL).argmax(axis=1)]
+    masked = tiny(logistic, class_term=False).fit(X, PARTLY).class_log_likelihood(POOL)
+    favoured = selector.classes_[masked.argmax(axis=1)]
     assert selector.likelihood_agreement_ == np.mean(favoured == predicted)
 
 
@@ -530,13 +531,14 @@ def test_a_fixed_projection_stays_as_it_was_drawn(logistic):
     assert not torch.equal(projection(), projection(max_epochs=4))
 
 
-def test_a_higher_temperature_draws_the_posterior_to_the_prior(logistic, selector):
+def test_a_higher_temperature_draws_the_posterior_to_the_prior(logistic):
+    plain = tiny(logistic, temperature=1.0, class_term=False).fit(X, PARTLY)
     distances = []
     for temperature in (0.5, 1.0, 4.0, 100.0, 1e9):
-        hot = tiny(logistic, temperature=temperature).fit(X, PARTLY)
+        hot = tiny(logistic, temperature=temperature, class_term=False).fit(X, PARTLY)
         np.testing.assert_allclose(
             hot.class_log_likelihood(POOL) * temperature,
-            selector.class_log_likelihood(POOL),
+            plain.class_log_likelihood(POOL),
             rtol=1e-12,
         )
         distances.append(np.abs(hot.class_posterior(POOL) - hot.prior_).sum(axis=1))
@@ -547,11 +549,36 @@ def test_a_higher_temperature_draws_the_posterior_to_the_prior(logistic, selecto
     np.testing.assert_allclose(distances[-1], 0.0, atol=1e-6)
 
 
+def test_the_calibrated_temperature_predicts_the_classifiers_labels_best(logistic):
+    # Trained long enough for the masked likelihoods to know something.
+    settings = {"class_term": False, "max_epochs": 30, "lam": 1.0}
+
+    def cross_entropy(fitted):
+        codes = np.searchsorted(fitted.classes_, logistic.predict(POOL))
+        return -np.log(fitted.class_posterior(POOL)[np.arange(len(POOL)), codes]).mean()
+
+    calibrated = tiny(logistic, **settings).fit(X, PARTLY)
+    assert calibrated.temperature_ < 0.9 * TEMPERATURE_RANGE[1]
+    for factor in (0.5, 0.9, 1.1, 2.0):
+        temperature = factor * calibrated.temperature_
+        other = tiny(logistic, temperature=temperature, **settings).fit(X, PARTLY)
+        assert cross_entropy(other) > cross_entropy(calibrated)
+
+
+def test_the_class_term_is_the_loss_of_eq_8_under_each_label(logistic):
+    both = tiny(logistic).fit(X, PARTLY)
+    alone = tiny(logistic, class_term=False).fit(X, PARTLY)
+    term = both.class_log_likelihood(POOL) - alone.class_log_likelihood(POOL)
+    np.testing.assert_allclose(np.exp(term).sum(axis=1), 1.0, rtol=1e-6)
+    np.testing.assert_array_equal(both.classes_[term.argmax(axis=1)], both.vae_labels(POOL))
+
+
 def test_likelihood_is_that_of_a_gaussian_decoder_of_the_given_variance(logistic, selector):
     """Freed of its constant the log-likelihood is linear in the precision: -errors/2v - KL."""
 
     def linear_part(variance):
-        fitted = tiny(logistic, decoder_variance=variance).fit(X, PARTLY)
+        plain = {"temperature": 1.0, "class_term": False}
+        fitted = tiny(logistic, decoder_variance=variance, **plain).fit(X, PARTLY)
         assert fitted.decoder_variance_ == variance
         constant = TINY["n_units"] / 2 * np.log(2 * np.pi * variance)
         return fitted.class_log_likelihood(POOL) + constant
@@ -568,7 +595,10 @@ def test_likelihood_is_that_of_a_gaussian_decoder_of_the_given_variance(logistic
 def test_a_larger_decoder_variance_softens_the_posterior(logistic):
     spreads = [
         np.ptp(
-            tiny(logistic, decoder_variance=v).fit(X, PARTLY).class_log_likelihood(POOL), axis=1
+            tiny(logistic, decoder_variance=v, temperature=1.0, class_term=False)
+            .fit(X, PARTLY)
+            .class_log_likelihood(POOL),
+            axis=1,
         ).mean()
         for v in (0.01, 0.1, 1.0)
     ]
@@ -578,8 +608,9 @@ def test_a_larger_decoder_variance_softens_the_posterior(logistic):
 @pytest.mark.parametrize("posterior", ["normalized", "joint"])
 @pytest.mark.parametrize("use_prior", [True, False])
 def test_rebalanced_batch_follows_the_class_counts(logistic, posterior, use_prior):
-    selector = tiny(logistic, batch="rebalance", posterior=posterior, use_prior=use_prior)
-    selector.fit(X, PARTLY)
+    # A likelihood without temperature is strong enough for the picks to differ from the top.
+    settings = {"posterior": posterior, "use_prior": use_prior, "temperature": 1.0}
+    selector = tiny(logistic, batch="rebalance", **settings).fit(X, PARTLY)
     counts = selector.prior_ * (N_LABELED + 10)
     for n in (1, 60, len(POOL)):
         positions, scores = selector.select(POOL, n, return_scores=True)
@@ -603,6 +634,7 @@ def test_settings_of_the_paper():
     assert (paper.block_size, tuple(paper.hidden), paper.n_units) == (10, (128, 128, 128), 128)
     assert (paper.posterior, paper.batch, paper.projection) == ("normalized", "top", "learned")
     assert (paper.difficulty, paper.prior, paper.activity) == ("labeled", "labeled", "square")
+    assert (paper.temperature, paper.class_term) == (1.0, False)
     assert paper.random_state == 5
     estimator = LogisticRegression(max_iter=1000)
     changed = VaBQuerySelector.from_paper(estimator, posterior="joint", max_epochs=1, n_draws=4)

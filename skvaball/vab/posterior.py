@@ -5,7 +5,11 @@ differ by hundreds of nats, where exp underflows.
 """
 
 import numpy as np
-from scipy.special import logsumexp, softmax
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax, logsumexp, softmax
+
+#: Where the temperature is looked for. Outside, the posterior is as good as one-hot or the prior.
+TEMPERATURE_RANGE = (1e-2, 1e4)
 
 
 def class_difficulty(
@@ -60,6 +64,42 @@ def class_posterior(log_likelihood: np.ndarray, prior: np.ndarray) -> np.ndarray
     """Bayes' rule: p(yhat_n | x), shape (n, n_classes), from log p(x | yhat_n) (Eq. 3)."""
     posterior: np.ndarray = softmax(log_likelihood + np.log(prior), axis=1)
     return posterior
+
+
+def calibrated_temperature(
+    log_likelihood: np.ndarray, prior: np.ndarray, codes: np.ndarray
+) -> float:
+    """Temperature at which the posterior predicts the classifier's labels best.
+
+    A Gaussian decoder takes its outputs for independent. Those of a network's features are
+    not, so its likelihood counts the same evidence many times over, and the posterior is far
+    too sure. Dividing the log-likelihoods by a temperature mends that (Guo et al. 2017, "On
+    calibration of modern neural networks", do so for the logits of classifiers).
+
+    Parameters
+    ----------
+    log_likelihood : ndarray of shape (n, n_classes), float64
+        log p(x | yhat_n), at a temperature of 1.
+    prior : ndarray of shape (n_classes,)
+        p(yhat_n).
+    codes : ndarray of shape (n,), int
+        Codes of the classifier's labels for the same rows.
+
+    Returns
+    -------
+    float
+        Minimizer of the cross entropy, within ``TEMPERATURE_RANGE``; 1 for a single class.
+    """
+    if len(prior) == 1:
+        return 1.0
+    rows = np.arange(len(codes))
+
+    def cross_entropy(log_temperature: float) -> float:
+        scaled = log_likelihood / np.exp(log_temperature) + np.log(prior)
+        return float(-log_softmax(scaled, axis=1)[rows, codes].mean())
+
+    bounds = np.log(TEMPERATURE_RANGE)
+    return float(np.exp(minimize_scalar(cross_entropy, bounds=bounds, method="bounded").x))
 
 
 def normalized_score(

@@ -10,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
+from scipy.special import log_softmax
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from skorch import NeuralNet
@@ -32,6 +33,7 @@ from skvaball.vab.likelihood import (
     rows_per_chunk,
 )
 from skvaball.vab.posterior import (
+    calibrated_temperature,
     class_difficulty,
     class_posterior,
     class_prior,
@@ -119,8 +121,14 @@ class VaBQuerySelector(QuerySelector):
     decoder_variance : "ml" or float, default="ml"
         Variance of the Gaussian decoder in the likelihood; "ml" is its
         maximum-likelihood value, the mean squared error on the pool.
-    temperature : float, default=1.0
+    temperature : "calibrated" or float, default="calibrated"
         Divides the log-likelihoods: above 1 softens the posterior over the classes.
+        "calibrated" is the value at which that posterior predicts the classifier's
+        labels of the pool best; the paper has none, which is 1.
+    class_term : bool, default=True
+        Whether the class loss under each label (Eq. 8) counts as evidence for it beside
+        the reconstruction under its mask, as the total loss (Eq. 10) has both. The paper
+        scores with the reconstruction alone.
     lr : float, default=0.001
         Learning rate of Adam. The paper has 0.0001.
     max_epochs : int or "auto", default="auto"
@@ -160,6 +168,8 @@ class VaBQuerySelector(QuerySelector):
         The same for the class with the highest masked likelihood.
     decoder_variance_ : float
         Variance of the Gaussian decoder.
+    temperature_ : float
+        What the log-likelihoods are divided by.
     timings_ : dict of str to float
         Seconds of each stage of ``fit``.
     n_features_in_ : int
@@ -229,7 +239,8 @@ class VaBQuerySelector(QuerySelector):
         "hidden": ["array-like"],
         "n_draws": [Interval(Integral, 1, None, closed="left")],
         "decoder_variance": [StrOptions({"ml"}), Interval(Real, 0, None, closed="neither")],
-        "temperature": [Interval(Real, 0, None, closed="neither")],
+        "temperature": [StrOptions({"calibrated"}), Interval(Real, 0, None, closed="neither")],
+        "class_term": ["boolean"],
         "lr": [Interval(Real, 0, None, closed="neither")],
         "max_epochs": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "batch_size": [Interval(Integral, 2, None, closed="left")],
@@ -258,7 +269,8 @@ class VaBQuerySelector(QuerySelector):
         hidden: Sequence[int] = (128, 128, 128),
         n_draws: int = 100,
         decoder_variance: str | float = "ml",
-        temperature: float = 1.0,
+        temperature: str | float = "calibrated",
+        class_term: bool = True,
         lr: float = 1e-3,
         max_epochs: int | str = "auto",
         batch_size: int = 64,
@@ -289,6 +301,7 @@ class VaBQuerySelector(QuerySelector):
         self.n_draws = n_draws
         self.decoder_variance = decoder_variance
         self.temperature = temperature
+        self.class_term = class_term
         self.lr = lr
         self.max_epochs = max_epochs
         self.batch_size = batch_size
@@ -301,9 +314,9 @@ class VaBQuerySelector(QuerySelector):
 
         lam 0.005, Adam with learning rate 0.0001 for 20 epochs, 10 latent dimensions
         per class, three hidden layers of 128, 100 draws, a trained projection of 128
-        units per tap, difficulty and prior from the labeled rows, the n highest of the
-        normalized scores. Where the paper is silent the defaults of the class hold;
-        batches of 64 are one of them.
+        units per tap, no temperature, no class loss in the score, difficulty and prior
+        from the labeled rows, the n highest of the normalized scores. Where the paper is
+        silent the defaults of the class hold; batches of 64 are one of them.
 
         Parameters
         ----------
@@ -332,6 +345,8 @@ class VaBQuerySelector(QuerySelector):
             "n_draws": 100,
             "projection": "learned",
             "activity": "square",
+            "temperature": 1.0,
+            "class_term": False,
             "posterior": "normalized",
             "difficulty": "labeled",
             "prior": "labeled",
@@ -481,7 +496,7 @@ class VaBQuerySelector(QuerySelector):
         return net
 
     def _measure(self, pool: Features) -> None:
-        """Decoder variance, and how well autoencoder and classifier agree about the pool."""
+        """Variance and temperature, and how well autoencoder and classifier agree."""
         rng = np.random.default_rng(derive_seed(self._seed, "diagnostics"))
         rows = np.arange(len(pool.codes))
         if len(rows) > DIAGNOSTIC_ROWS:
@@ -495,7 +510,12 @@ class VaBQuerySelector(QuerySelector):
         else:
             self.decoder_variance_ = float(self.decoder_variance)
         self.vae_agreement_ = float(np.mean(activity.argmin(axis=1) == codes))
-        favoured = self._combine(errors, kl).argmax(axis=1)
+        log_likelihood = self._gaussian_elbo(errors, kl)
+        if self.temperature == "calibrated":
+            self.temperature_ = calibrated_temperature(log_likelihood, self.prior_, codes)
+        else:
+            self.temperature_ = float(self.temperature)
+        favoured = log_likelihood.argmax(axis=1)
         self.likelihood_agreement_ = float(np.mean(favoured == codes))
         _warn_if_nothing_learned(favoured, codes, len(self.classes_))
 
@@ -535,17 +555,21 @@ class VaBQuerySelector(QuerySelector):
         errors, kl, activity = (np.concatenate(result) for result in results)
         return errors, kl, activity
 
-    def _combine(self, errors: np.ndarray, kl: np.ndarray) -> np.ndarray:
-        """Evidence lower bound of a Gaussian decoder under each mask, over the temperature."""
+    def _gaussian_elbo(self, errors: np.ndarray, kl: np.ndarray) -> np.ndarray:
+        """Evidence lower bound of a Gaussian decoder under each mask."""
         n_outputs = self.vae_.module_.projection.n_outputs
         variance = self.decoder_variance_
         constant = 0.5 * n_outputs * np.log(2 * np.pi * variance)
         log_likelihood: np.ndarray = -errors / (2 * variance) - constant - kl
-        return log_likelihood / self.temperature
+        return log_likelihood
 
     def _log_likelihood(self, features: Features) -> np.ndarray:
-        errors, kl, _ = self._decode(features.values)
-        return self._combine(errors, kl)
+        errors, kl, activity = self._decode(features.values)
+        log_likelihood = self._gaussian_elbo(errors, kl) / self.temperature_
+        # Not over the temperature: the label is one outcome, with no dimensions to count twice.
+        return (
+            log_likelihood + log_softmax(-activity, axis=1) if self.class_term else log_likelihood
+        )
 
     def _score_likelihood(self, log_likelihood: np.ndarray) -> np.ndarray:
         difficulty = self._difficulty_term()
@@ -582,7 +606,8 @@ class VaBQuerySelector(QuerySelector):
         Returns
         -------
         ndarray of shape (n, n_classes), float64
-            In nats, divided by the temperature.
+            In nats: the evidence lower bound under each class mask, divided by the
+            temperature, and with ``class_term`` minus the class loss under each label.
         """
         check_is_fitted(self)
         return self._log_likelihood(self._reader.read(self._check_pool(X)))
