@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,8 +29,10 @@ except ImportError as error:
 from skvaball import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from typing import Any
+
+    from skvaball.experiments import Protocol, ResultStore
 
 app = typer.Typer(
     add_completion=False,
@@ -59,57 +63,141 @@ def demo(
 
     Example: skvaball demo --seeds 3 --output digits.png
     """
-    from skvaball.experiments import compare_strategies
-    from skvaball.experiments.demo import (
-        BATCH_SIZE,
-        N_ROUNDS,
-        RARE,
-        demo_learners,
-        dominated_digits,
-        draw_demo,
-    )
+    with tempfile.TemporaryDirectory() as folder:
+        from skvaball.experiments import ResultStore, load_protocol
+        from skvaball.experiments.demo import STRATEGIES, draw_demo
 
-    # Now: a folder that cannot be written should not cost a run.
-    output.parent.mkdir(parents=True, exist_ok=True)
-    console = Console()
-    learners = demo_learners()
-    start = time.perf_counter()
-    runs = compare_strategies(
-        learners,
-        dominated_digits,
-        list(range(seeds)),
-        batch_size=BATCH_SIZE,
-        n_rounds=N_ROUNDS,
-        rare_classes=RARE,
-        n_jobs=jobs,
-    )
-    rounds = _collect(runs, total=seeds * len(learners), console=console)
-    results = pd.DataFrame(rounds)
-    # Runs end in any order: the table and the legend keep that of the strategies.
-    order = {name: i for i, name in enumerate(learners)}
-    results = results.sort_values(["strategy", "seed", "round"], key=lambda c: c.replace(order))
-    console.print(summary_table(results))
-    draw_demo(results).savefig(output, dpi=150)
-    console.print(f"{time.perf_counter() - start:.0f} s. Picture: {output}")
+        # Now: a folder that cannot be written should not cost a run.
+        output.parent.mkdir(parents=True, exist_ok=True)
+        console = Console()
+        start = time.perf_counter()
+        store = ResultStore(Path(folder) / "demo.db")
+        protocol = load_protocol("digits")
+        _run_all(protocol, list(STRATEGIES), range(seeds), store, console, n_jobs=jobs)
+        results = store.rounds()
+        console.print(summary_table(results))
+        draw_demo(results, store.protocols()["digits"]).savefig(output, dpi=150)
+        console.print(f"{time.perf_counter() - start:.0f} s. Picture: {output}")
 
 
-def _collect(
-    runs: Iterable[list[dict[str, Any]]], total: int, console: Console
-) -> list[dict[str, Any]]:
-    columns = (
+@app.command()
+def run(
+    protocol: Annotated[
+        str, typer.Argument(help="Name of a protocol that is shipped, or a TOML file.")
+    ],
+    strategy: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A strategy; repeat the option for more of them. Without it: random, and the "
+            "strategies that the protocol defines."
+        ),
+    ] = None,
+    seeds: Annotated[str, typer.Option(help="START:STOP, or seeds with commas between.")] = "0:5",
+    balance: Annotated[
+        list[str] | None,
+        typer.Option(help="none, sampling or logit_adjustment; may be repeated."),
+    ] = None,
+    jobs: Annotated[int, typer.Option(help="Runs at a time, as in joblib; -1 for all cores.")] = 1,
+    store: Annotated[Path, typer.Option(help="File that the results are added to.")] = Path(
+        "results.db"
+    ),
+    data: Annotated[Path | None, typer.Option(help="Folder or archive of the data set.")] = None,
+    device: Annotated[str, typer.Option(help="Where networks are trained.")] = "cpu",
+    cluster: Annotated[
+        str | None, typer.Option(help="Address of a Dask scheduler whose workers do the runs.")
+    ] = None,
+) -> None:
+    """Run strategies of a protocol on paired seeds; what is done already is not done again.
+
+    Example: skvaball run digits --strategy random --strategy vab --seeds 0:10 --jobs 2
+    """
+    from skvaball.experiments import ResultStore, load_protocol
+
+    loaded = load_protocol(protocol)
+    if not strategy and not loaded.strategies:
+        raise ValueError(
+            f"The protocol {loaded.name} defines no strategies of its own. Name some, for "
+            "example: --strategy random --strategy margin --strategy vab"
+        )
+    with _backend(cluster):
+        _run_all(
+            loaded,
+            strategy or ["random", *loaded.strategies],
+            _parse_seeds(seeds),
+            ResultStore(store),
+            Console(),
+            balances=[_check_balance(name) for name in balance] if balance else None,
+            folder=data,
+            n_jobs=-1 if cluster else jobs,
+            device=device,
+        )
+
+
+def _check_balance(name: str) -> Any:
+    from skvaball.experiments.protocol import BALANCES
+
+    if name not in BALANCES:
+        raise ValueError(f"The balance {name!r} is unknown. Expected one of {', '.join(BALANCES)}.")
+    return name
+
+
+def _parse_seeds(text: str) -> list[int]:
+    try:
+        if ":" in text:
+            start, stop = text.split(":")
+            seeds = list(range(int(start), int(stop)))
+        else:
+            seeds = [int(part) for part in text.split(",")]
+    except ValueError:
+        seeds = []
+    if not seeds:
+        raise ValueError(f"seeds={text!r} names no seed. Expected START:STOP such as 0:10, or 3,5.")
+    return seeds
+
+
+@contextmanager
+def _backend(cluster: str | None) -> Iterator[None]:
+    """Send what joblib does to a Dask cluster, if there is one."""
+    if cluster is None:
+        yield
+        return
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise ImportError('--cluster needs Dask: pip install "skvaball[dask]"') from error
+    from joblib import parallel_config
+
+    with Client(cluster), parallel_config(backend="dask"):
+        yield
+
+
+def _run_all(
+    protocol: Protocol,
+    strategies: list[str],
+    seeds: Iterable[int],
+    store: ResultStore,
+    console: Console,
+    **options: Any,
+) -> None:
+    from skvaball.experiments import run_protocol
+
+    seeds = list(seeds)
+    total = len(strategies) * len(seeds) * len(options.get("balances") or [None])
+    with _progress(console) as progress:
+        task = progress.add_task("runs", total=total)
+        for key in run_protocol(protocol, strategies, seeds, store, **options):
+            progress.update(task, advance=1, description=f"{key.strategy:>8}")
+
+
+def _progress(console: Console) -> Progress:
+    return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
+        console=console,
     )
-    rounds: list[dict[str, Any]] = []
-    with Progress(*columns, console=console) as progress:
-        task = progress.add_task("runs", total=total)
-        for run in runs:
-            rounds += run
-            progress.update(task, advance=1, description=f"{run[0]['strategy']:>8}")
-    return rounds
 
 
 def summary_table(results: pd.DataFrame) -> Table:
@@ -118,7 +206,7 @@ def summary_table(results: pd.DataFrame) -> Table:
     Parameters
     ----------
     results : DataFrame
-        Rounds of :func:`~skvaball.experiments.compare_strategies`.
+        Rounds of one protocol, as :meth:`skvaball.experiments.ResultStore.rounds` has them.
 
     Returns
     -------

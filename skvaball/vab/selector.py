@@ -116,8 +116,9 @@ class VaBQuerySelector(QuerySelector):
         Outputs of the projection per tap.
     hidden : sequence of int, default=(128, 128, 128)
         Widths of the hidden layers of encoder and decoder.
-    n_draws : int, default=100
-        Monte-Carlo draws of the latent variables per row and class (Eq. 9).
+    n_draws : int, default=32
+        Monte-Carlo draws of the latent variables per row and class (Eq. 9); powers of two
+        are spread best. The paper has 100.
     decoder_variance : "ml" or float, default="ml"
         Variance of the Gaussian decoder in the likelihood; "ml" is its
         maximum-likelihood value, the mean squared error on the pool.
@@ -267,7 +268,7 @@ class VaBQuerySelector(QuerySelector):
         mask_in_training: bool = True,
         n_units: int = 128,
         hidden: Sequence[int] = (128, 128, 128),
-        n_draws: int = 100,
+        n_draws: int = 32,
         decoder_variance: str | float = "ml",
         temperature: str | float = "calibrated",
         class_term: bool = True,

@@ -1,0 +1,185 @@
+"""The data of a protocol and a seed: rows to be labeled, and rows to measure on."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from joblib import Memory, Parallel, delayed
+from sklearn.datasets import get_data_home
+from sklearn.utils import Bunch
+
+from skvaball.datasets import load_train_test, make_long_tailed, make_variant
+from skvaball.experiments.protocol import Protocol
+
+#: Data sets whose test part does not depend on the seed.
+FIXED_SPLIT = ("cifar10", "cifar100")
+#: Cells of the gradient histograms along each side of an image.
+HOG_CELLS = 4
+HOG_CHUNK = 500
+#: In data that no variant has cut, a class is called rare below this part of the mean size.
+RARE_SHARE = 0.6
+
+
+class Split(NamedTuple):
+    """Data of one seed.
+
+    Attributes
+    ----------
+    X_train, y_train : ndarrays of shape (n, ...) and (n,)
+        The pool and the start; labels are codes of the classes.
+    X_test, y_test : ndarrays of shape (n_test, ...) and (n_test,)
+        What the classifier is measured on.
+    images : ndarray of shape (n, channels, height, width), uint8
+        The training rows to look at.
+    class_names : list of str
+    rare : list of int
+        Codes of the classes whose share among the labels is followed.
+    """
+
+    X_train: np.ndarray
+    y_train: np.ndarray
+    X_test: np.ndarray
+    y_test: np.ndarray
+    images: np.ndarray
+    class_names: list[str]
+    rare: list[int]
+
+
+def make_split(protocol: Protocol, seed: int, folder: str | Path | None = None) -> Split:
+    """The data of a protocol for one seed.
+
+    Parameters
+    ----------
+    protocol : Protocol
+    seed : int
+        Draws the rows that a variant leaves out and, where the data set has no test part of
+        its own, the test rows.
+    folder : str, Path or None, default=None
+        Where the data set is; see :func:`~skvaball.datasets.load_train_test`.
+
+    Returns
+    -------
+    Split
+    """
+    parts = load_parts(protocol, seed, folder)
+    y_train, y_test = np.asarray(parts.target_train), np.asarray(parts.target_test)
+    rows = _variant_rows(protocol, y_train, seed)
+    test = _even_rows(y_test, protocol.data.test_rows)
+    return Split(
+        _as_input(parts.data_train[rows]),
+        y_train[rows],
+        _as_input(parts.data_test[test]),
+        y_test[test],
+        np.asarray(parts.images_train[rows]),
+        [str(name) for name in parts.target_names],
+        _rare_classes(protocol, y_train, y_train[rows]),
+    )
+
+
+def load_parts(protocol: Protocol, seed: int, folder: str | Path | None) -> Bunch:
+    """The whole data set, from a cache on the disk once it was read and its features computed.
+
+    The cache is the folder ``skvaball`` in scikit-learn's data home.
+    """
+    name, path = protocol.data.set, None if folder is None else str(Path(folder).resolve())
+    if name == "digits":
+        path = None
+    split = 0 if name in FIXED_SPLIT else seed
+    # A folder that has changed since is read again.
+    stamp = None if path is None or not os.path.exists(path) else os.stat(path).st_mtime
+    cached = _memory().cache(_load if protocol.data.features == "pixels" else _load_hog)
+    return Bunch(**cached(name, path, split, stamp))
+
+
+@cache
+def _memory() -> Memory:
+    # Memory-mapped: processes on one machine share what they read.
+    return Memory(Path(get_data_home()) / "skvaball", mmap_mode="r", verbose=0)
+
+
+def _load(name: str, path: str | None, seed: int, stamp: float | None) -> dict[str, Any]:
+    parts = load_train_test(name, path, random_state=seed)
+    return {key: value for key, value in parts.items() if key != "DESCR"}
+
+
+def _load_hog(name: str, path: str | None, seed: int, stamp: float | None) -> dict[str, Any]:
+    parts = dict(_memory().cache(_load)(name, path, seed, stamp))
+    for part in ("train", "test"):
+        parts[f"data_{part}"] = hog_features(parts[f"images_{part}"])
+    return parts
+
+
+def hog_features(images: np.ndarray) -> np.ndarray:
+    """Histograms of oriented gradients, 4 x 4 cells with 9 orientations in blocks of 2 x 2.
+
+    Parameters
+    ----------
+    images : ndarray of shape (n, channels, height, width)
+        Of channels, the one with the largest gradient counts at each pixel.
+
+    Returns
+    -------
+    ndarray of shape (n, 324), float32
+    """
+    chunks = [images[i : i + HOG_CHUNK] for i in range(0, len(images), HOG_CHUNK)]
+    return np.concatenate(Parallel(n_jobs=-1)(delayed(_hog_chunk)(chunk) for chunk in chunks))
+
+
+def _hog_chunk(images: np.ndarray) -> np.ndarray:
+    from skimage.feature import hog  # here: few protocols need it
+
+    cell = (images.shape[2] // HOG_CELLS, images.shape[3] // HOG_CELLS)
+    return np.stack(
+        [
+            hog(image, pixels_per_cell=cell, cells_per_block=(2, 2), channel_axis=0)
+            for image in images
+        ]
+    ).astype(np.float32)
+
+
+def _as_input(rows: np.ndarray) -> np.ndarray:
+    """Float32 rows; images from 0 to 1."""
+    scale = np.float32(1 / 255) if rows.dtype == np.uint8 else np.float32(1)
+    return rows.astype(np.float32) * scale
+
+
+def _variant_rows(protocol: Protocol, y: np.ndarray, seed: int) -> np.ndarray:
+    variant = protocol.variant
+    if variant.name == "none":
+        return np.arange(len(y))
+    if variant.name == "long-tailed":
+        return make_long_tailed(y, variant.ratio, random_state=seed)
+    return make_variant(y, variant.name, keep=variant.keep, random_state=seed)
+
+
+def _even_rows(y: np.ndarray, n: int | None) -> np.ndarray:
+    """Positions of n rows, as evenly from all classes as they can be; the same every time."""
+    if n is None or n >= len(y):
+        return np.arange(len(y))
+    rng = np.random.default_rng(0)
+    order = rng.permutation(len(y))
+    number = np.empty(len(y), dtype=np.int64)
+    for label in np.unique(y):
+        rows = order[y[order] == label]
+        number[rows] = np.arange(len(rows))
+    return np.sort(order[np.argsort(number[order], kind="stable")][:n])
+
+
+def _rare_classes(protocol: Protocol, y: np.ndarray, kept: np.ndarray) -> list[int]:
+    """Codes of the classes whose share among the labels is followed, of all labels and those kept.
+
+    Those that the protocol names, else those that its variant cut, else those with less than
+    ``RARE_SHARE`` of the mean number of rows.
+    """
+    if protocol.metrics.rare is not None:
+        return [number - 1 for number in protocol.metrics.rare]
+    counts = np.bincount(kept)
+    if protocol.variant.name.startswith(("+", "-")):
+        rare = counts < np.bincount(y)
+    else:
+        rare = counts < RARE_SHARE * counts.mean()
+    return [int(k) for k in np.flatnonzero(rare)]

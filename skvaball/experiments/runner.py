@@ -1,0 +1,358 @@
+"""Runs of a protocol: every strategy on every seed, resumable, with one row per round stored."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from filelock import FileLock, Timeout
+from imblearn.metrics import geometric_mean_score
+from joblib import Parallel, delayed
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, recall_score
+from threadpoolctl import threadpool_limits
+
+from skvaball.exceptions import NothingLearnedWarning
+from skvaball.experiments.data import Split, make_split
+from skvaball.experiments.environment import describe_environment, watched_memory
+from skvaball.experiments.protocol import Balance, Protocol
+from skvaball.experiments.store import ResultStore, RunKey
+from skvaball.experiments.strategies import (
+    FULL,
+    ORACLE,
+    BalancedOracleSimulator,
+    Strategy,
+    find_strategies,
+    make_selector,
+)
+from skvaball.learner import ActiveLearner
+from skvaball.networks import MLP, DeepClassifier, ResNet18, ResNet34, SmallResNet
+from skvaball.simulation import ActiveLearningSimulator
+from skvaball.utils.classifiers import ClassifierView
+from skvaball.vab import VaBQuerySelector
+
+NETWORKS: dict[str, type[torch.nn.Module]] = {
+    "mlp": MLP,
+    "small-resnet": SmallResNet,
+    "resnet18": ResNet18,
+    "resnet34": ResNet34,
+}
+
+#: What the store has with each run, not with the protocol.
+_NOT_STORED: Any = {"name": True, "strategies": True, "training": {"balance"}}
+
+
+class RunSettings(NamedTuple):
+    """What the runs of one call have in common.
+
+    Attributes
+    ----------
+    store : str
+        Path of the store.
+    folder : str or None
+        Where the data set is.
+    device : str
+        Where networks are trained.
+    threads : int
+        Threads of a run; results depend on it in the last digits.
+    """
+
+    store: str
+    folder: str | None
+    device: str
+    threads: int
+
+
+def run_protocol(
+    protocol: Protocol,
+    strategies: Sequence[str],
+    seeds: Iterable[int],
+    store: ResultStore,
+    *,
+    balances: Sequence[Balance] | None = None,
+    folder: str | Path | None = None,
+    n_jobs: int | None = None,
+    device: str = "cpu",
+    threads: int = 1,
+) -> Iterator[RunKey]:
+    """Run strategies of a protocol on paired seeds, and store every round as it ends.
+
+    For one seed the data, the start and the initialization of the network are the same
+    for all strategies. Rounds that the store has are not run again: after an
+    interruption the same call goes on, and ends with the results of an undisturbed one.
+
+    Parameters
+    ----------
+    protocol : Protocol
+    strategies : sequence of str
+        Names; see :func:`~skvaball.experiments.find_strategies`. "oracle" balances the
+        true classes, "full" has the labels of the whole pool.
+    seeds : iterable of int
+    store : ResultStore
+        Several processes may share one: each run is done by one of them.
+    balances : sequence of str or None, default=None
+        Trainings to compare: "none", "sampling", "logit_adjustment". None: that of the
+        protocol.
+    folder : str, Path or None, default=None
+        Where the data set is.
+    n_jobs : int or None, default=None
+        Runs at a time, through joblib: inside a ``joblib.parallel_config`` they go to a
+        Dask or Ray cluster whose workers share the file system.
+    device : str, default="cpu"
+        Where networks are trained.
+    threads : int, default=1
+        Threads of one run.
+
+    Yields
+    ------
+    RunKey
+        Each run, when it is complete.
+
+    Raises
+    ------
+    ValueError
+        If a strategy is unknown, or the store has other settings under the same name.
+    """
+    chosen = find_strategies(protocol, strategies)
+    settings = RunSettings(
+        str(store.path.resolve()), None if folder is None else str(folder), device, threads
+    )
+    keys = [
+        RunKey(protocol.name, balance, strategy.name, int(seed))
+        for seed in seeds
+        for balance in balances or [protocol.training.balance]
+        for strategy in chosen
+    ]
+    if not keys:
+        raise ValueError("There is nothing to run: name at least one strategy and one seed.")
+    _enter(protocol, chosen, keys, store, settings)
+    by_name = {strategy.name: strategy for strategy in chosen}
+    # In the second pass those that another process was busy with are waited for.
+    for wait in (False, True):
+        tasks = [
+            delayed(_run)(protocol, key, by_name[key.strategy], settings, wait) for key in keys
+        ]
+        busy = []
+        for key, complete in Parallel(n_jobs=n_jobs, return_as="generator_unordered")(tasks):
+            if complete:
+                yield key
+            else:
+                busy.append(key)
+        keys = busy
+        if not keys:
+            return
+
+
+def _enter(
+    protocol: Protocol,
+    strategies: list[Strategy],
+    keys: list[RunKey],
+    store: ResultStore,
+    settings: RunSettings,
+) -> None:
+    """Enter protocol and runs; what does not fit is found before anything is run."""
+    split = make_split(protocol, keys[0].seed, settings.folder)  # and the cache is filled
+    if protocol.rounds.start > len(split.y_train):
+        raise ValueError(
+            f"The protocol {protocol.name} starts with {protocol.rounds.start} labels, but its "
+            f"data have {len(split.y_train)} rows."
+        )
+    counts = np.bincount(split.y_train, minlength=len(split.class_names))
+    store.add_protocol(
+        protocol.name,
+        {
+            **protocol.model_dump(mode="json", exclude=_NOT_STORED),
+            "class_names": split.class_names,
+            "rare": split.rare,
+            "pool_shares": (counts / counts.sum()).round(4).tolist(),
+        },
+    )
+    configs = {strategy.name: strategy.config for strategy in strategies}
+    for key in keys:
+        n_rounds = 1 if configs[key.strategy]["selector"] == FULL else protocol.rounds.n + 1
+        store.add_run(key, n_rounds, configs[key.strategy])
+
+
+def _run(
+    protocol: Protocol, key: RunKey, strategy: Strategy, settings: RunSettings, wait: bool
+) -> tuple[RunKey, bool]:
+    """Do what is left of one run, unless another process is at it."""
+    store = ResultStore(settings.store)
+    locks = Path(f"{settings.store}.locks")
+    locks.mkdir(exist_ok=True)
+    lock = FileLock(locks / ("-".join(map(str, key)).replace("/", "_") + ".lock"))
+    threads = torch.get_num_threads()
+    try:
+        # The lock is one of the operating system: it ends with the process, however that ends.
+        with lock.acquire(timeout=-1 if wait else 0), threadpool_limits(settings.threads):
+            torch.set_num_threads(settings.threads)
+            _play(protocol, key, strategy, settings, store)
+    except Timeout:
+        return key, False
+    finally:
+        torch.set_num_threads(threads)
+    return key, True
+
+
+def _play(
+    protocol: Protocol,
+    key: RunKey,
+    strategy: Strategy,
+    settings: RunSettings,
+    store: ResultStore,
+) -> None:
+    history = store.history(key)
+    n_rounds = 1 if strategy.selector == FULL else protocol.rounds.n + 1
+    if len(history) == n_rounds:
+        return
+    split = make_split(protocol, key.seed, settings.folder)
+    simulator = _make_simulator(protocol, key, strategy, settings, len(split.y_train))
+    rounds = simulator.iter_rounds(split.X_train, split.y_train, earlier=history)
+    while True:
+        with watched_memory() as memory, warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", NothingLearnedWarning)
+            entry = next(rounds, None)
+        if entry is None:
+            return
+        warned = any(issubclass(w.category, NothingLearnedWarning) for w in caught)
+        _show_again(caught)
+        entry = {
+            **entry,
+            **_scores(simulator.learner_, split),
+            "rare_share": _rare_share(entry["class_counts"], split.rare),
+            "peak_memory": memory.peak,
+            "nothing_learned": warned,
+            **_agreements(simulator.learner_, entry["round"]),
+        }
+        gallery = _gallery(simulator.learner_, split, entry, protocol.metrics.gallery)
+        store.add_round(key, entry, describe_environment(), gallery)
+
+
+def _show_again(caught: list[warnings.WarningMessage]) -> None:
+    """Pass on the warnings that were caught only to be looked through."""
+    for warning in caught:
+        if not issubclass(warning.category, NothingLearnedWarning):
+            warnings.warn_explicit(
+                warning.message, warning.category, warning.filename, warning.lineno
+            )
+
+
+def make_classifier(
+    protocol: Protocol,
+    balance: str,
+    *,
+    network: dict[str, Any] | None = None,
+    device: str = "cpu",
+) -> DeepClassifier:
+    """The unfitted classifier of a protocol.
+
+    Parameters
+    ----------
+    protocol : Protocol
+    balance : {"none", "sampling", "logit_adjustment"}
+        How its training answers to imbalanced labels.
+    network : dict or None, default=None
+        Arguments of the network that differ from the protocol's.
+    device : str, default="cpu"
+
+    Returns
+    -------
+    DeepClassifier
+    """
+    training = protocol.training.model_dump(exclude={"balance", "augment"})
+    augment = protocol.training.augment
+    return DeepClassifier(
+        NETWORKS[protocol.network.kind],
+        module_params={**protocol.network.params, **(network or {})} or None,
+        balance=balance,
+        augment=None if augment == "none" else augment,
+        device=device,
+        **training,
+    )
+
+
+def _make_simulator(
+    protocol: Protocol, key: RunKey, strategy: Strategy, settings: RunSettings, n_rows: int
+) -> ActiveLearningSimulator:
+    classifier = make_classifier(
+        protocol, key.balance, network=strategy.network, device=settings.device
+    )
+    selector = make_selector(strategy)
+    if "device" in selector.get_params(deep=False):
+        selector.set_params(device=settings.device)
+    full = strategy.selector == FULL
+    kind = BalancedOracleSimulator if strategy.selector == ORACLE else ActiveLearningSimulator
+    return kind(
+        ActiveLearner(classifier, selector),
+        batch_size=protocol.rounds.batch,
+        n_rounds=0 if full else protocol.rounds.n,
+        n_initial=n_rows if full else protocol.rounds.start,
+        query_size=strategy.query_size,
+        keep_learners=False,
+        random_state=key.seed,
+    )
+
+
+def _scores(learner: ActiveLearner, split: Split) -> dict[str, Any]:
+    predicted = learner.predict(split.X_test)
+    labels = np.arange(len(split.class_names))
+    return {
+        "accuracy": accuracy_score(split.y_test, predicted),
+        "balanced_accuracy": balanced_accuracy_score(split.y_test, predicted),
+        "macro_f1": f1_score(split.y_test, predicted, average="macro"),
+        "geometric_mean": geometric_mean_score(split.y_test, predicted),
+        "recalls": recall_score(
+            split.y_test, predicted, labels=labels, average=None, zero_division=np.nan
+        ),
+    }
+
+
+def _rare_share(class_counts: np.ndarray, rare: list[int]) -> float:
+    return float(class_counts[rare].sum() / class_counts.sum()) if rare else np.nan
+
+
+def _agreements(learner: ActiveLearner, round_: int) -> dict[str, float]:
+    """How well the autoencoder of the round's query agreed with the classifier."""
+    selector = getattr(learner, "selector_", None) if round_ > 0 else None
+    names = ("vae_agreement", "likelihood_agreement")
+    return {name: getattr(selector, f"{name}_", np.nan) for name in names}
+
+
+def _gallery(
+    learner: ActiveLearner, split: Split, entry: dict[str, Any], n: int
+) -> list[dict[str, Any]]:
+    """The first rows of a query of VaB-AL, with the three terms of their score."""
+    selector = getattr(learner, "selector_", None)
+    if n == 0 or entry["round"] == 0 or not isinstance(selector, VaBQuerySelector):
+        return []
+    rows = entry["queried"][:n]
+    X = split.X_train[rows]
+    # The classifier that the query was made with; the learner's has been refitted since.
+    codes = ClassifierView(selector.estimator_, selector.classes_).predict_codes(X)
+    likelihoods, scores = selector.class_log_likelihood(X), selector.score_samples(X)
+    return [
+        {
+            "rank": rank,
+            "png": _png(split.images[row]),
+            "true_label": split.class_names[split.y_train[row]],
+            "predicted_label": split.class_names[selector.classes_[code]],
+            "likelihood": float(likelihoods[rank, code]),
+            "difficulty": float(selector.difficulty_[code]),
+            "prior": float(selector.prior_[code]),
+            "score": float(scores[rank]),
+        }
+        for rank, (row, code) in enumerate(zip(rows, codes, strict=True))
+    ]
+
+
+def _png(image: np.ndarray) -> bytes:
+    from PIL import Image  # here: only galleries need it
+
+    pixels = image[0] if len(image) == 1 else np.moveaxis(image, 0, -1)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="png")
+    return buffer.getvalue()

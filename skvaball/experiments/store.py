@@ -1,0 +1,388 @@
+"""The results of experiments in a database file (SQLite)."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from sqlalchemy import (
+    JSON,
+    Column,
+    Connection,
+    Engine,
+    Float,
+    ForeignKey,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    UniqueConstraint,
+    create_engine,
+    select,
+)
+from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.exc import DatabaseError
+from sqlalchemy.pool import NullPool
+from sqlalchemy.schema import CreateTable
+
+#: Seconds to wait for another process that is writing; a write takes milliseconds.
+WRITE_TIMEOUT = 60.0
+
+_metadata = MetaData()
+_protocols = Table(
+    "protocols",
+    _metadata,
+    Column("name", String, primary_key=True),
+    Column("content", JSON, nullable=False),
+)
+_environments = Table(
+    "environments",
+    _metadata,
+    Column("id", Integer, primary_key=True),
+    Column("versions", JSON, nullable=False),
+    Column("commit", String, nullable=False),
+    Column("hardware", JSON, nullable=False),
+    UniqueConstraint("versions", "commit", "hardware"),
+)
+_runs = Table(
+    "runs",
+    _metadata,
+    Column("id", Integer, primary_key=True),
+    Column("protocol", ForeignKey("protocols.name"), nullable=False),
+    Column("balance", String, nullable=False),
+    Column("strategy", String, nullable=False),
+    Column("seed", Integer, nullable=False),
+    Column("n_rounds", Integer, nullable=False),
+    Column("config", JSON, nullable=False),
+    Column("started", String, nullable=False),
+    UniqueConstraint("protocol", "balance", "strategy", "seed"),
+)
+#: Numbers of a round, in the order of the columns.
+_NUMBERS = (
+    "accuracy",
+    "balanced_accuracy",
+    "macro_f1",
+    "geometric_mean",
+    "rare_share",
+    "query_time",
+    "train_time",
+    "peak_memory",
+    "vae_agreement",
+    "likelihood_agreement",
+)
+_rounds = Table(
+    "rounds",
+    _metadata,
+    Column("run", ForeignKey("runs.id"), primary_key=True),
+    Column("round", Integer, primary_key=True),
+    Column("n_labeled", Integer, nullable=False),
+    *(Column(name, Float) for name in _NUMBERS),
+    Column("recalls", JSON, nullable=False),
+    Column("class_counts", JSON, nullable=False),
+    Column("nothing_learned", Integer, nullable=False),
+    Column("queried", LargeBinary, nullable=False),
+    Column("environment", ForeignKey("environments.id"), nullable=False),
+)
+_gallery = Table(
+    "gallery",
+    _metadata,
+    Column("run", ForeignKey("runs.id"), primary_key=True),
+    Column("round", Integer, primary_key=True),
+    Column("rank", Integer, primary_key=True),
+    Column("png", LargeBinary, nullable=False),
+    Column("true_label", String, nullable=False),
+    Column("predicted_label", String, nullable=False),
+    *(Column(name, Float) for name in ("likelihood", "difficulty", "prior", "score")),
+)
+
+
+class RunKey(NamedTuple):
+    """What tells one run from all others."""
+
+    protocol: str
+    balance: str
+    strategy: str
+    seed: int
+
+
+class ResultStore:
+    """Rounds of experiments in one SQLite file, written as they end.
+
+    Every round is one transaction: a process that is killed loses the round it was in
+    and nothing else. Several processes may write to one file, also on a file system
+    that they share over a network, if that has working locks.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file; made with its folder when it does not exist.
+    must_exist : bool, default=False
+        Whether a file that does not exist is an error.
+
+    Raises
+    ------
+    FileNotFoundError
+        If ``must_exist`` and there is no file.
+    ValueError
+        If the file is not a store of results.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from skvaball.experiments import ResultStore
+    >>> store = ResultStore(tempfile.mkdtemp() + "/results.db")
+    >>> len(store.rounds())
+    0
+    """
+
+    def __init__(self, path: str | Path, *, must_exist: bool = False) -> None:
+        self.path = Path(path)
+        if must_exist and not self.path.is_file():
+            raise FileNotFoundError(f"There is no store of results at {self.path}.")
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        # No pool: a connection must not be taken along into a forked process.
+        self._engine: Engine = create_engine(
+            f"sqlite:///{self.path}", connect_args={"timeout": WRITE_TIMEOUT}, poolclass=NullPool
+        )
+        try:
+            with self._engine.begin() as connection:
+                for table in _metadata.sorted_tables:
+                    # By the database itself, since another process may do it at the same time.
+                    connection.execute(CreateTable(table, if_not_exists=True))
+        except DatabaseError as error:
+            raise ValueError(
+                f"{self.path} is not a store of results ({error.orig}). Expected a file that "
+                "`skvaball run` has written, or the name of a new one."
+            ) from error
+
+    # -- writing -------------------------------------------------------------------------
+
+    def add_protocol(self, name: str, content: dict[str, Any]) -> None:
+        """Enter a protocol, or check that the one of this name is the same.
+
+        Parameters
+        ----------
+        name : str
+        content : dict
+            What the protocol says, fit for JSON.
+
+        Raises
+        ------
+        ValueError
+            If the store has results of another protocol with this name.
+        """
+        with self._engine.begin() as connection:
+            statement = insert(_protocols).values(name=name, content=content)
+            connection.execute(statement.on_conflict_do_nothing())
+            known = connection.execute(
+                select(_protocols.c.content).where(_protocols.c.name == name)
+            ).scalar_one()
+        if known != content:
+            changed = sorted(
+                key for key in {*known, *content} if known.get(key) != content.get(key)
+            )
+            raise ValueError(
+                f"{self.path} has results of another protocol named {name!r}: they differ in "
+                f"{', '.join(changed)}. Use another store, or give the protocol another name."
+            )
+
+    def add_run(self, key: RunKey, n_rounds: int, config: dict[str, Any]) -> None:
+        """Enter a run, or check that the one with this key has the same settings.
+
+        Parameters
+        ----------
+        key : RunKey
+        n_rounds : int
+            Rounds of the whole run, the start among them.
+        config : dict
+            Settings of the strategy, fit for JSON.
+
+        Raises
+        ------
+        ValueError
+            If the store has results of this strategy with other settings.
+        """
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        with self._engine.begin() as connection:
+            values = {**key._asdict(), "n_rounds": n_rounds, "config": config, "started": now}
+            connection.execute(insert(_runs).values(values).on_conflict_do_nothing())
+            known = connection.execute(select(_runs.c.config).where(_is_run(key))).scalar_one()
+        if known != config:
+            raise ValueError(
+                f"{self.path} has results of the strategy {key.strategy!r} with other settings: "
+                f"{known} instead of {config}. Use another store."
+            )
+
+    def add_round(
+        self,
+        key: RunKey,
+        entry: dict[str, Any],
+        environment: dict[str, Any],
+        gallery: list[dict[str, Any]] | None = None,
+    ) -> None:
+        """Write one round; one that is there already stays as it is.
+
+        Parameters
+        ----------
+        key : RunKey
+            A run that was entered with :meth:`add_run`.
+        entry : dict
+            The columns of :meth:`rounds`, but for those of the key.
+        environment : dict
+            "versions" (dict), "commit" (str) and "hardware" (dict) of this process.
+        gallery : list of dict or None, default=None
+            The columns of :meth:`gallery`, but for those of the key and the round.
+        """
+        with self._engine.begin() as connection:
+            run = connection.execute(select(_runs.c.id).where(_is_run(key))).scalar_one()
+            values = {
+                "run": run,
+                "round": int(entry["round"]),
+                "n_labeled": int(entry["n_labeled"]),
+                **{name: _number(entry[name]) for name in _NUMBERS},
+                "recalls": [_number(recall) for recall in entry["recalls"]],
+                "class_counts": [int(count) for count in entry["class_counts"]],
+                "nothing_learned": int(entry["nothing_learned"]),
+                "queried": np.asarray(entry["queried"], dtype="<i8").tobytes(),
+                "environment": _environment_id(connection, environment),
+            }
+            connection.execute(insert(_rounds).values(values).on_conflict_do_nothing())
+            for row in gallery or []:
+                values = {"run": run, "round": int(entry["round"]), **row}
+                connection.execute(insert(_gallery).values(values).on_conflict_do_nothing())
+
+    # -- reading -------------------------------------------------------------------------
+
+    def history(self, key: RunKey) -> list[dict[str, Any]]:
+        """What the simulator needs to go on with a run: "round" and "queried" of each round."""
+        query = (
+            select(_rounds.c.round, _rounds.c.queried)
+            .join(_runs)
+            .where(_is_run(key))
+            .order_by(_rounds.c.round)
+        )
+        with self._engine.connect() as connection:
+            rows = connection.execute(query).all()
+        return [{"round": row.round, "queried": _positions(row.queried)} for row in rows]
+
+    def rounds(self) -> pd.DataFrame:
+        """One row per round.
+
+        Returns
+        -------
+        DataFrame
+            protocol, balance, strategy, seed, round, n_labeled, accuracy,
+            balanced_accuracy, macro_f1, geometric_mean, recalls (one per class),
+            class_counts (labels so far per class), queried (int64 positions in the
+            training rows, best first), rare_share, query_time and train_time in seconds,
+            peak_memory in MiB, vae_agreement, likelihood_agreement, nothing_learned,
+            versions, commit and hardware. Sorted by protocol, balance, strategy (in the
+            order in which they were first run), seed and round.
+        """
+        query = (
+            select(_runs, _rounds, _environments)
+            .select_from(_rounds)
+            .join(_runs, _rounds.c.run == _runs.c.id)
+            .join(_environments, _rounds.c.environment == _environments.c.id)
+        )
+        frame = self._frame(query)
+        frame["queried"] = [_positions(blob) for blob in frame["queried"]]
+        frame["nothing_learned"] = frame["nothing_learned"].astype(bool)
+        frame["recalls"] = [
+            [np.nan if recall is None else recall for recall in recalls]
+            for recalls in frame["recalls"]
+        ]
+        columns = [*RunKey._fields, "round", "n_labeled", *_NUMBERS, "recalls", "class_counts"]
+        columns += ["nothing_learned", "queried", "versions", "commit", "hardware"]
+        numbers = dict.fromkeys(_NUMBERS, np.float64)  # a column of nothing but None is object
+        return frame.sort_values(["order", "seed", "round"], ignore_index=True)[columns].astype(
+            numbers
+        )
+
+    def runs(self) -> pd.DataFrame:
+        """One row per run.
+
+        Returns
+        -------
+        DataFrame
+            protocol, balance, strategy, seed, n_rounds, n_rounds_done, finished, config,
+            started, and versions, commit and hardware of its last round. A run without
+            any round is left out.
+        """
+        rounds = self.rounds()
+        last = rounds.groupby(list(RunKey._fields), sort=False).last()
+        last["n_rounds_done"] = rounds.groupby(list(RunKey._fields), sort=False).size()
+        runs = self._frame(select(_runs)).set_index(list(RunKey._fields))
+        table = last[["n_rounds_done", "versions", "commit", "hardware"]].join(
+            runs[["n_rounds", "config", "started"]]
+        )
+        table["finished"] = table["n_rounds_done"] == table["n_rounds"]
+        return table.reset_index()
+
+    def protocols(self) -> dict[str, dict[str, Any]]:
+        """The protocols by name, as they were run."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(select(_protocols).order_by(_protocols.c.name)).all()
+        return {row.name: row.content for row in rows}
+
+    def gallery(self) -> pd.DataFrame:
+        """Top rows of the queries that were kept with their pictures.
+
+        Returns
+        -------
+        DataFrame
+            protocol, balance, strategy, seed, round, rank (0 is the first), png (bytes),
+            true_label, predicted_label, likelihood (log p(x|yhat_n) of the predicted
+            class, in nats), difficulty (p(y_n|yhat_n)), prior (p(yhat_n)) and score.
+        """
+        frame = self._frame(select(_runs, _gallery).join(_gallery, _gallery.c.run == _runs.c.id))
+        columns = [*RunKey._fields, *(c.name for c in _gallery.columns if c.name != "run")]
+        return frame.sort_values(["order", "seed", "round", "rank"], ignore_index=True)[columns]
+
+    def _frame(self, query: Any) -> pd.DataFrame:
+        """A table of what a query finds; "order" sorts by protocol, balance and strategy."""
+        with self._engine.connect() as connection:
+            result = connection.execute(query)
+            # Columns of one name stand in several tables; they are equal wherever they do.
+            frame = pd.DataFrame(result.all(), columns=list(result.keys()))
+        frame = frame.loc[:, ~frame.columns.duplicated()]
+        appearance = frame.groupby("strategy")["id"].min() if len(frame) else pd.Series(dtype=int)
+        frame["order"] = [
+            (protocol, balance, int(appearance[strategy]))
+            for protocol, balance, strategy in zip(
+                frame["protocol"], frame["balance"], frame["strategy"], strict=True
+            )
+        ]
+        return frame
+
+
+def _is_run(key: RunKey) -> Any:
+    return (
+        (_runs.c.protocol == key.protocol)
+        & (_runs.c.balance == key.balance)
+        & (_runs.c.strategy == key.strategy)
+        & (_runs.c.seed == key.seed)
+    )
+
+
+def _environment_id(connection: Connection, environment: dict[str, Any]) -> int:
+    connection.execute(insert(_environments).values(environment).on_conflict_do_nothing())
+    found = select(_environments.c.id).where(
+        (_environments.c.versions == environment["versions"])
+        & (_environments.c.commit == environment["commit"])
+        & (_environments.c.hardware == environment["hardware"])
+    )
+    return int(connection.execute(found).scalar_one())
+
+
+def _number(value: Any) -> float | None:
+    """A float for the database, which knows no NaN."""
+    return None if value is None or np.isnan(value) else float(value)
+
+
+def _positions(blob: bytes) -> np.ndarray:
+    return np.frombuffer(blob, dtype="<i8").astype(np.int64)

@@ -1,0 +1,187 @@
+"""The strategies of experiments, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from skvaball.experiments.protocol import Protocol, StrategySection
+from skvaball.learner import ActiveLearner
+from skvaball.selectors import (
+    BADGESelector,
+    BASESelector,
+    ClassBalancedSelector,
+    CoreSetSelector,
+    DIRECTSelector,
+    EnsembleSelector,
+    EntropySelector,
+    GALAXYSelector,
+    LearningLossSelector,
+    LeastConfidenceSelector,
+    MarginSelector,
+    MCDropoutSelector,
+    QuerySelector,
+    RandomSelector,
+    VAALSelector,
+)
+from skvaball.simulation import ActiveLearningSimulator
+from skvaball.utils.random import derive_seed, draw_seed
+from skvaball.vab import VaBQuerySelector
+
+#: Makes the selector of a strategy from its parameters.
+SELECTORS: dict[str, Callable[..., QuerySelector]] = {
+    "random": RandomSelector,
+    "entropy": EntropySelector,
+    "margin": MarginSelector,
+    "least-confidence": LeastConfidenceSelector,
+    "core-set": CoreSetSelector,
+    "badge": BADGESelector,
+    "bald": MCDropoutSelector,
+    "ensemble": EnsembleSelector,
+    "vaal": VAALSelector,
+    "learning-loss": LearningLossSelector,
+    "class-balanced": ClassBalancedSelector,
+    "base": BASESelector,
+    "galaxy": GALAXYSelector,
+    "direct": DIRECTSelector,
+    "vab": VaBQuerySelector,
+    "vab-paper": VaBQuerySelector.from_paper,
+}
+#: A strategy that knows the true labels and balances the classes: the ceiling.
+ORACLE = "oracle"
+#: The whole pool is labeled at once.
+FULL = "full"
+#: Strategies that read labels inside a batch ask for them in so many parts.
+QUERIES_PER_BATCH = {"galaxy": 20, "direct": 20}
+#: Strategies that need another network than the others; the paper's MC-dropout has 0.25.
+NETWORK_PARAMS: dict[str, dict[str, Any]] = {"bald": {"dropout": 0.25}}
+
+
+class Strategy(NamedTuple):
+    """A strategy as it is run.
+
+    Attributes
+    ----------
+    name : str
+        What it is called in results.
+    selector : str
+        Out of :data:`SELECTORS`, or "oracle" or "full".
+    params : dict
+        Parameters of the selector that are not its defaults.
+    query_size : int or None
+        Rows per query inside a batch; None: the batch is one query.
+    network : dict
+        Arguments of the network that differ from the protocol's.
+    """
+
+    name: str
+    selector: str
+    params: dict[str, Any]
+    query_size: int | None
+    network: dict[str, Any]
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Its settings, for the record."""
+        config = {"selector": self.selector, **self.params}
+        if self.query_size is not None:
+            config["query_size"] = self.query_size
+        if self.network:
+            config["network"] = self.network
+        return config
+
+
+def find_strategies(protocol: Protocol, names: Iterable[str]) -> list[Strategy]:
+    """Look up strategies in a protocol and among those that every protocol has.
+
+    Parameters
+    ----------
+    protocol : Protocol
+    names : iterable of str
+
+    Returns
+    -------
+    list of Strategy
+
+    Raises
+    ------
+    ValueError
+        If there is no such strategy, or it does not take its parameters.
+    """
+    return [_find(protocol, name) for name in names]
+
+
+def _find(protocol: Protocol, name: str) -> Strategy:
+    known = {*SELECTORS, ORACLE, FULL}
+    own = protocol.strategies.get(name)
+    selector = name if own is None else own.selector
+    if selector not in known:
+        raise ValueError(
+            f"There is no strategy {selector!r}. Expected one of: "
+            f"{', '.join(sorted({*known, *protocol.strategies}))}."
+        )
+    own = own or StrategySection(selector=selector)
+    query_size = own.query_size
+    if query_size is None and selector in QUERIES_PER_BATCH:
+        query_size = max(1, protocol.rounds.batch // QUERIES_PER_BATCH[selector])
+    network = {**NETWORK_PARAMS.get(selector, {}), **own.network}
+    strategy = Strategy(name, selector, own.params, query_size, network)
+    try:
+        make_selector(strategy)
+    except TypeError as error:
+        raise ValueError(
+            f"The strategy {name!r} has parameters that do not fit: {error}"
+        ) from error
+    return strategy
+
+
+def make_selector(strategy: Strategy) -> QuerySelector:
+    """The selector of a strategy; that of the oracle is never asked."""
+    if strategy.selector in (ORACLE, FULL):
+        return RandomSelector()
+    return SELECTORS[strategy.selector](**strategy.params)
+
+
+class BalancedOracleSimulator(ActiveLearningSimulator):
+    """Reference that knows the true labels: it fills up the class with the fewest labels.
+
+    Inside a class rows are drawn at random. What a strategy could gain by the balance of
+    the classes alone is the distance to it; no strategy may look at the labels so.
+    """
+
+    def _choose(
+        self, learner: ActiveLearner, X: Any, labels: np.ndarray, pool: np.ndarray, n: int
+    ) -> np.ndarray:
+        seed = derive_seed(draw_seed(self.random_state), "oracle", len(learner.y_labeled_))
+        return balanced_positions(learner.y_labeled_, labels[pool], n, seed)
+
+
+def balanced_positions(labeled: np.ndarray, pool: np.ndarray, n: int, seed: int) -> np.ndarray:
+    """Positions of n rows that bring the class counts as close to each other as can be.
+
+    Parameters
+    ----------
+    labeled : ndarray of shape (n_labeled,)
+        Labels so far.
+    pool : ndarray of shape (n_pool,)
+        True labels of the pool.
+    n : int
+        How many rows, at most n_pool.
+    seed : int
+        Seed of the choice inside a class.
+
+    Returns
+    -------
+    ndarray of shape (n,), int64
+    """
+    classes, codes = np.unique(pool, return_inverse=True)
+    # The i-th row of a class, in random order, would be number counts + i: the lowest go first.
+    order = np.random.default_rng(seed).permutation(len(pool))
+    number = np.empty(len(pool))
+    for k, label in enumerate(classes):
+        rows = order[codes[order] == k]
+        number[rows] = np.sum(labeled == label) + np.arange(len(rows))
+    chosen: np.ndarray = order[np.argsort(number[order], kind="stable")][:n].astype(np.int64)
+    return chosen

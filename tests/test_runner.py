@@ -1,0 +1,260 @@
+"""Runs: what they record, that they are paired, and that nothing is lost when they die."""
+
+import multiprocessing
+import os
+import random
+import signal
+import time
+import warnings
+
+import numpy as np
+import pytest
+from experiment_runs import FAST, RESULTS, assert_same_results, fast_protocol, run
+from imblearn.metrics import geometric_mean_score
+from joblib import parallel_config
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, recall_score
+
+from skvaball.exceptions import NothingLearnedWarning
+from skvaball.experiments import ResultStore, RunKey, make_split, run_protocol
+from skvaball.experiments import runner as runner_module
+from skvaball.selectors import MarginSelector
+
+STRATEGIES = ["random", "margin", "small-vab", "galaxy"]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The folder, protocol and store of a run with all kinds of strategies."""
+    folder = tmp_path_factory.mktemp("finished")
+    protocol = fast_protocol(folder)
+    keys = run(protocol, [*STRATEGIES, "oracle", "full"], [0, 1], folder / "r.db")
+    return folder, protocol, ResultStore(folder / "r.db"), keys
+
+
+def test_every_round_of_every_run_is_stored(finished):
+    _, _, store, keys = finished
+    rounds, runs = store.rounds(), store.runs()
+    assert len(keys) == len(set(keys)) == 12
+    assert runs["finished"].all()
+    counts = rounds.groupby("strategy", sort=False).size()
+    assert counts.to_dict() == {**dict.fromkeys([*STRATEGIES, "oracle"], 6), "full": 2}
+    part = rounds.query("strategy == 'margin' and seed == 1")
+    assert part["n_labeled"].tolist() == [20, 30, 40]
+    assert [len(queried) for queried in part["queried"]] == [20, 10, 10]
+    assert runs.query("strategy == 'galaxy'")["config"].iloc[0] == {
+        "selector": "galaxy",
+        "query_size": 1,
+    }
+
+
+def test_scores_are_those_of_a_run_by_hand(finished):
+    _, protocol, store, _ = finished
+    split = make_split(protocol, 1)
+    key = RunKey("fast", "none", "margin", 1)
+    strategy = runner_module.find_strategies(protocol, ["margin"])[0]
+    settings = runner_module.RunSettings("", None, "cpu", 1)
+    simulator = runner_module._make_simulator(protocol, key, strategy, settings, 0)
+    simulator.fit(split.X_train, split.y_train)
+    predicted = simulator.predict(split.X_test)
+    row = store.rounds().query("strategy == 'margin' and seed == 1").iloc[-1]
+    assert row["accuracy"] == accuracy_score(split.y_test, predicted)
+    assert row["balanced_accuracy"] == balanced_accuracy_score(split.y_test, predicted)
+    assert row["macro_f1"] == f1_score(split.y_test, predicted, average="macro")
+    assert row["geometric_mean"] == pytest.approx(geometric_mean_score(split.y_test, predicted))
+    np.testing.assert_allclose(
+        row["recalls"], recall_score(split.y_test, predicted, average=None, labels=range(10))
+    )
+    np.testing.assert_array_equal(row["queried"], simulator.history_[-1]["queried"])
+    np.testing.assert_array_equal(row["class_counts"], simulator.history_[-1]["class_counts"])
+    assert row["rare_share"] == 1 - row["class_counts"][0] / 40
+
+
+def test_strategies_are_paired_by_seed(finished):
+    start = finished[2].rounds().query("round == 0 and strategy != 'full'")
+    for _, rows in start.groupby("seed"):
+        assert rows["balanced_accuracy"].nunique() == 1
+        for queried in rows["queried"]:
+            np.testing.assert_array_equal(queried, rows["queried"].iloc[0])
+    assert start.groupby("seed")["balanced_accuracy"].first().nunique() == 2
+
+
+def test_the_oracle_is_balanced_and_the_full_pool_is_whole(finished):
+    _, protocol, store, _ = finished
+    rounds = store.rounds()
+    oracle = rounds.query("strategy == 'oracle' and round == 2")
+    random_ = rounds.query("strategy == 'random' and round == 2")
+    for balanced, drawn in zip(oracle["class_counts"], random_["class_counts"], strict=True):
+        assert np.ptp(balanced) < np.ptp(drawn)
+    full = rounds.query("strategy == 'full'")
+    assert full["n_labeled"].tolist() == [
+        len(make_split(protocol, seed).y_train) for seed in (0, 1)
+    ]
+    assert full["round"].tolist() == [0, 0]
+
+
+def test_origin_and_cost_of_every_round_are_recorded(finished):
+    rounds = finished[2].rounds()
+    assert (rounds["train_time"] > 0).all()
+    assert (rounds.query("round > 0")["query_time"] > 0).all()
+    assert rounds["peak_memory"].between(50, 50_000).all()
+    for versions in rounds["versions"]:
+        assert {"python", "torch", "scikit-learn", "skvaball"} <= set(versions)
+    assert rounds["hardware"].iloc[0]["cores"] == os.cpu_count()
+    assert rounds["commit"].nunique() == 1
+
+
+def test_an_autoencoder_that_learned_nothing_is_marked(finished):
+    rounds = finished[2].rounds()
+    vab = rounds.query("strategy == 'small-vab' and round > 0")
+    assert vab["nothing_learned"].any()
+    assert vab["vae_agreement"].between(0, 1).all()
+    others = rounds.drop(vab.index)
+    assert not others["nothing_learned"].any()
+    assert others["vae_agreement"].isna().all()
+
+
+def test_the_gallery_has_the_first_rows_of_vab_with_their_terms(finished):
+    _, protocol, store, _ = finished
+    gallery = store.gallery()
+    assert set(gallery["strategy"]) == {"small-vab"}
+    assert len(gallery) == 2 * 2 * 2  # seeds, queries, rows
+    assert all(png.startswith(b"\x89PNG") for png in gallery["png"])
+    first = gallery.query("seed == 0 and round == 1 and rank == 0").iloc[0]
+    rounds = store.rounds().query("strategy == 'small-vab' and seed == 0 and round == 1")
+    split = make_split(protocol, 0)
+    assert first["true_label"] == split.class_names[split.y_train[rounds["queried"].iloc[0][0]]]
+    assert 0 < first["prior"] < 1
+    assert 0 < first["difficulty"] < 1
+    assert np.isfinite([first["likelihood"], first["score"]]).all()
+
+
+def test_processes_give_the_same_results(finished, tmp_path):
+    _, protocol, store, _ = finished
+    run(protocol, [*STRATEGIES, "oracle", "full"], [0, 1], tmp_path / "r.db", n_jobs=2)
+    assert_same_results(store, ResultStore(tmp_path / "r.db"))
+
+
+def test_trainings_are_compared_side_by_side(tmp_path):
+    protocol = fast_protocol(tmp_path)
+    run(protocol, ["margin"], [0], tmp_path / "r.db", balances=["none", "logit_adjustment"])
+    rounds = ResultStore(tmp_path / "r.db").rounds()
+    none, adjusted = (rounds.query(f"balance == '{b}'") for b in ("none", "logit_adjustment"))
+    assert len(none) == len(adjusted) == 3
+    np.testing.assert_array_equal(none["queried"].iloc[0], adjusted["queried"].iloc[0])
+    assert not none["accuracy"].equals(adjusted["accuracy"])
+
+
+def test_warnings_of_a_run_are_shown_and_the_expected_one_is_not(tmp_path, monkeypatch):
+    def warn(self, *_):
+        warnings.warn("look here", UserWarning, stacklevel=2)
+        warnings.warn("nothing", NothingLearnedWarning, stacklevel=2)
+
+    monkeypatch.setattr(MarginSelector, "_fit_pool", warn)
+    with pytest.warns(UserWarning, match="look here") as caught:
+        run(fast_protocol(tmp_path), ["margin"], [0], tmp_path / "r.db")
+    assert not any(issubclass(w.category, NothingLearnedWarning) for w in caught)
+    rounds = ResultStore(tmp_path / "r.db").rounds()
+    assert rounds["nothing_learned"].tolist() == [False, True, True]
+
+
+# Errors
+
+
+def test_results_of_other_settings_are_never_mixed(tmp_path):
+    run(fast_protocol(tmp_path), ["random"], [0], tmp_path / "r.db")
+    longer = fast_protocol(tmp_path, FAST.replace("max_epochs = 4", "max_epochs = 5"))
+    with pytest.raises(ValueError, match=r"another protocol named 'fast': they differ in training"):
+        run(longer, ["random"], [0], tmp_path / "r.db")
+    run(fast_protocol(tmp_path), ["small-vab"], [0], tmp_path / "r.db")
+    other = fast_protocol(tmp_path, FAST.replace("n_draws = 4", "n_draws = 8"))
+    with pytest.raises(ValueError, match="'small-vab' with other settings"):
+        run(other, ["small-vab"], [0], tmp_path / "r.db")
+    assert len(ResultStore(tmp_path / "r.db").rounds()) == 6
+
+
+def test_more_labels_than_rows_are_an_error_before_anything_runs(tmp_path):
+    protocol = fast_protocol(tmp_path, FAST.replace("start = 20", "start = 2000"))
+    with pytest.raises(ValueError, match="starts with 2000 labels, but its data have 401 rows"):
+        run(protocol, ["random"], [0], tmp_path / "r.db")
+    with pytest.raises(ValueError, match="at least one strategy and one seed"):
+        run(protocol, [], [0], tmp_path / "r.db")
+
+
+# Interruptions
+
+
+def _run_in_child(protocol, path):
+    for _ in run_protocol(protocol, STRATEGIES, [0, 1], ResultStore(path)):
+        pass
+
+
+def _start(target, *arguments):
+    # Forked, so that it need not import torch anew: it begins at once.
+    process = multiprocessing.get_context("fork").Process(target=target, args=arguments)
+    process.start()
+    return process
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_and_resumed_a_run_ends_as_an_undisturbed_one(finished, tmp_path):
+    protocol = finished[1]
+    path = tmp_path / "r.db"
+    begin = time.monotonic()
+    run(protocol, STRATEGIES, [0, 1], tmp_path / "timed.db")
+    whole = time.monotonic() - begin
+    moments = random.Random(0)
+    before = kills = 0
+    for _ in range(20):
+        process = _start(_run_in_child, protocol, path)
+        process.join(moments.uniform(0, whole / 8))
+        if process.is_alive():
+            os.kill(process.pid, signal.SIGKILL)
+            kills += 1
+        process.join()
+        # What was stored stays: a kill costs the round in progress, and no more.
+        done = len(ResultStore(path).rounds())
+        assert done >= before
+        before = done
+    assert kills >= 10
+    run(protocol, STRATEGIES, [0, 1], path)
+    undisturbed = ResultStore(tmp_path / "timed.db")
+    assert_same_results(ResultStore(path), undisturbed)
+
+
+def test_two_processes_share_a_store_and_the_work(finished, tmp_path):
+    _, protocol, store, _ = finished
+    path = tmp_path / "r.db"
+    processes = [_start(_run_in_child, protocol, path) for _ in range(2)]
+    for process in processes:
+        process.join(120)
+        assert process.exitcode == 0
+    rounds = ResultStore(path).rounds()
+    assert len(rounds) == len(STRATEGIES) * 2 * 3
+    expected = store.rounds().query("strategy in @STRATEGIES")
+    assert rounds.sort_values(RESULTS[:5], ignore_index=True)[RESULTS].equals(
+        expected.sort_values(RESULTS[:5], ignore_index=True)[RESULTS]
+    )
+
+
+@pytest.mark.slow
+def test_a_dask_cluster_gives_the_same_results_also_when_a_worker_dies(finished, tmp_path):
+    distributed = pytest.importorskip("distributed", reason='needs the extra "dask"')
+    protocol = finished[1]
+    path = tmp_path / "r.db"
+    with (
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+        ) as cluster,
+        distributed.Client(cluster) as client,
+        parallel_config(backend="dask"),
+    ):
+        runs = run_protocol(protocol, STRATEGIES, [0, 1], ResultStore(path), n_jobs=-1)
+        keys = [next(runs)]
+        victim = next(iter(client.run(os.getpid).values()))
+        os.kill(victim, signal.SIGKILL)
+        keys += list(runs)
+    assert sorted(keys) == sorted(set(keys))
+    assert len(keys) == len(STRATEGIES) * 2
+    reference = tmp_path / "reference.db"
+    run(protocol, STRATEGIES, [0, 1], reference)
+    assert_same_results(ResultStore(path), ResultStore(reference))
