@@ -60,6 +60,9 @@ class ResNet(nn.Module):
     dropout : float, default=0.0
         Dropout before each residual block, in [0, 1); VaB-AL's rivals that need
         stochastic passes use 0.25 (Choi et al. 2021).
+    stem_stride : int, default=1
+        Stride of the first convolution. With 2 all maps have half the height and width, and
+        training takes about a third of the time.
 
     Attributes
     ----------
@@ -88,9 +91,10 @@ class ResNet(nn.Module):
         widths: Sequence[int] = (64, 128, 256, 512),
         blocks: Sequence[int] = (2, 2, 2, 2),
         dropout: float = 0.0,
+        stem_stride: int = 1,
     ) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(in_channels, widths[0], 3, padding=1, bias=False)
+        self.conv1 = nn.Conv2d(in_channels, widths[0], 3, stem_stride, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(widths[0])
         width = widths[0]
         for i, (channels, depth) in enumerate(zip(widths, blocks, strict=True)):
@@ -127,13 +131,19 @@ class ResNet34(ResNet):
 
 
 class SmallResNet(ResNet):
-    """A residual network that a laptop trains: one block a stage, 16 to 128 channels."""
+    """A residual network that a laptop trains: one block a stage, 16 to 128 channels.
 
-    def __init__(self, in_channels: int, n_classes: int, dropout: float = 0.0) -> None:
+    ``stem_stride=2`` makes it about three times as fast; see :class:`ResNet`.
+    """
+
+    def __init__(
+        self, in_channels: int, n_classes: int, dropout: float = 0.0, stem_stride: int = 1
+    ) -> None:
         super().__init__(
             in_channels,
             n_classes,
             widths=(16, 32, 64, 128),
             blocks=(1, 1, 1, 1),
             dropout=dropout,
+            stem_stride=stem_stride,
         )

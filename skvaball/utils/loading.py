@@ -1,6 +1,6 @@
 """Batches of tensors for skorch, without collating row by row."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -12,10 +12,10 @@ import torch
 QUIET: dict[str, Any] = {"callbacks__print_log": None}
 
 
-def _as_tensors(X: Any) -> Any:
+def _as_tensors(X: Any, device: str) -> Any:
     if isinstance(X, dict):
-        return {name: torch.as_tensor(part) for name, part in X.items()}
-    return torch.as_tensor(X)
+        return {name: torch.as_tensor(part, device=device) for name, part in X.items()}
+    return torch.as_tensor(X, device=device)
 
 
 class TensorLoader:
@@ -31,15 +31,35 @@ class TensorLoader:
         Rows per batch.
     shuffle : bool, default=False
         Whether each pass has a new order.
+    balanced : bool, default=False
+        Whether each pass draws as many rows as there are with replacement, so that the
+        classes are equally frequent in expectation. The labels must be codes 0..K-1.
+    transform : callable or None, default=None
+        Applied to the inputs of every batch, such as
+        :func:`~skvaball.networks.crop_flip`.
+    device : str, default="cpu"
+        Where the tensors are kept, whole: then no batch has to be copied there.
     """
 
-    def __init__(self, dataset: Any, batch_size: int, shuffle: bool = False) -> None:
+    def __init__(
+        self,
+        dataset: Any,
+        batch_size: int,
+        shuffle: bool = False,
+        *,
+        balanced: bool = False,
+        transform: Callable[[Any], Any] | None = None,
+        device: str = "cpu",
+    ) -> None:
         self.dataset = dataset
         self.batch_size = batch_size
         self.shuffle = shuffle
-        self.X = _as_tensors(dataset.X)
-        y = dataset.y
-        self.y = torch.zeros(len(dataset)) if y is None else torch.as_tensor(y)
+        self.balanced = balanced
+        self.transform = transform
+        self.device = device
+        self.X = _as_tensors(dataset.X, device)
+        y = torch.zeros(len(dataset)) if dataset.y is None else dataset.y
+        self.y = torch.as_tensor(y, device=device)
 
     def __len__(self) -> int:
         return len(self._edges()) - 1
@@ -51,16 +71,24 @@ class TensorLoader:
             del edges[-2]
         return edges
 
-    def __iter__(self) -> Iterator[tuple[Any, torch.Tensor]]:
+    def _order(self) -> torch.Tensor:
+        """Rows of one pass, drawn on the CPU: the same on every device."""
         n = len(self.dataset)
-        order = torch.randperm(n) if self.shuffle else torch.arange(n)
-        edges = self._edges()
-        for start, stop in pairwise(edges):
+        if self.balanced:
+            y = self.y.cpu()
+            weights = 1 / torch.bincount(y).double()
+            return torch.multinomial(weights[y], n, replacement=True)
+        return torch.randperm(n) if self.shuffle else torch.arange(n)
+
+    def __iter__(self) -> Iterator[tuple[Any, torch.Tensor]]:
+        order = self._order().to(self.device)
+        for start, stop in pairwise(self._edges()):
             rows = order[start:stop]
             if isinstance(self.X, dict):
-                yield {name: part[rows] for name, part in self.X.items()}, self.y[rows]
+                X = {name: part[rows] for name, part in self.X.items()}
             else:
-                yield self.X[rows], self.y[rows]
+                X = self.X[rows]
+            yield X if self.transform is None else self.transform(X), self.y[rows]
 
 
 def standardization(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -43,7 +43,7 @@ from skvaball.vab.posterior import (
 )
 
 #: Pool rows on which the decoder's variance and the agreement are measured.
-DIAGNOSTIC_ROWS = 4096
+DIAGNOSTIC_ROWS = 1024
 #: Epochs of the paper, and the training steps that a small pool is given at least.
 PAPER_EPOCHS = 20
 MIN_STEPS = 300
