@@ -1,6 +1,25 @@
 """Displays of results, built like those of scikit-learn; matplotlib loads when one is drawn."""
 
+from skvaball.plots._styles import strategy_styles
+from skvaball.plots.class_accuracy import ClassAccuracyDisplay
 from skvaball.plots.class_balance import ClassBalanceDisplay
+from skvaball.plots.critical_difference import CriticalDifferenceDisplay
+from skvaball.plots.gallery import GalleryDisplay
 from skvaball.plots.learning_curve import BudgetCurveDisplay
+from skvaball.plots.paired_difference import PairedDifferenceDisplay
+from skvaball.plots.parameter_curve import ParameterCurveDisplay
+from skvaball.plots.penalty_matrix import PenaltyMatrixDisplay
+from skvaball.plots.query_time import QueryTimeDisplay
 
-__all__ = ["BudgetCurveDisplay", "ClassBalanceDisplay"]
+__all__ = [
+    "BudgetCurveDisplay",
+    "ClassAccuracyDisplay",
+    "ClassBalanceDisplay",
+    "CriticalDifferenceDisplay",
+    "GalleryDisplay",
+    "PairedDifferenceDisplay",
+    "ParameterCurveDisplay",
+    "PenaltyMatrixDisplay",
+    "QueryTimeDisplay",
+    "strategy_styles",
+]

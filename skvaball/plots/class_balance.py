@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from skvaball.plots._bands import draw_bands, draw_legend, summarize
+from skvaball.plots._bands import draw_bands, draw_legend, summarize, without_full
+from skvaball.plots._styles import Style
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class ClassBalanceDisplay:
-    """Share of rare classes in the labeled set: mean over seeds, plus or minus one standard error.
+    """Share of rare classes in the labeled set: mean over seeds, with a band.
 
     Use :meth:`from_results` to draw at once; the constructor only stores its arguments.
 
@@ -22,7 +23,7 @@ class ClassBalanceDisplay:
     results : DataFrame
         One row per strategy, seed and round, with the columns `strategy`, `seed`,
         `n_labeled` and `rare_share` (share of the labeled rows that are of a rare class,
-        in [0, 1]). Rows without a share are left out.
+        in [0, 1]). Rows without a share, and the strategy "full", are left out.
     rare_classes : sequence or None, default=None
         The classes that `rare_share` counts, to be named at the axis.
     reference : float or None, default=None
@@ -81,6 +82,8 @@ class ClassBalanceDisplay:
         rare_classes: Sequence[Any] | None = None,
         *,
         reference: float | None = None,
+        band: str = "se",
+        styles: Mapping[str, Style] | None = None,
         ax: Axes | None = None,
         legend: bool = True,
         line_kw: dict[str, Any] | None = None,
@@ -97,6 +100,11 @@ class ClassBalanceDisplay:
             The classes that `rare_share` counts, to be named at the axis.
         reference : float or None, default=None
             Share of the rare classes in the pool, drawn as a dashed line.
+        band : {"se", "ci"}, default="se"
+            One standard error of the mean, or its 95 % confidence interval.
+        styles : mapping of str to mapping or None, default=None
+            Style of each strategy, from :func:`~skvaball.plots.strategy_styles`; None
+            gives them out in order.
         ax : matplotlib Axes or None, default=None
             Where to draw; None makes a new figure.
         legend : bool, default=True
@@ -109,13 +117,15 @@ class ClassBalanceDisplay:
         ClassBalanceDisplay
         """
         return cls(results, rare_classes, reference=reference).plot(
-            ax, legend=legend, line_kw=line_kw, band_kw=band_kw
+            ax, band=band, styles=styles, legend=legend, line_kw=line_kw, band_kw=band_kw
         )
 
     def plot(
         self,
         ax: Axes | None = None,
         *,
+        band: str = "se",
+        styles: Mapping[str, Style] | None = None,
         legend: bool = True,
         line_kw: dict[str, Any] | None = None,
         band_kw: dict[str, Any] | None = None,
@@ -126,6 +136,11 @@ class ClassBalanceDisplay:
         ----------
         ax : matplotlib Axes or None, default=None
             Where to draw; None makes a new figure.
+        band : {"se", "ci"}, default="se"
+            One standard error of the mean, or its 95 % confidence interval.
+        styles : mapping of str to mapping or None, default=None
+            Style of each strategy, from :func:`~skvaball.plots.strategy_styles`; None
+            gives them out in order.
         legend : bool, default=True
             Draw a legend to the right of the axes. A figure of your own makes room for
             it with ``layout="constrained"``.
@@ -140,7 +155,8 @@ class ClassBalanceDisplay:
         ------
         ValueError
             If `results` lacks a column, has no values, or has two rows for one seed at
-            one number of labels, or `reference` is not a share.
+            one number of labels, `reference` is not a share, `band` is unknown, or
+            `styles` lacks a strategy.
         ImportError
             If matplotlib is not installed.
         """
@@ -148,8 +164,8 @@ class ClassBalanceDisplay:
             raise ValueError(
                 f"reference={self.reference} is not a share. Expected a number in [0, 1]."
             )
-        bands = summarize(self.results, "rare_share")
-        self.ax_, self.lines_, self.bands_ = draw_bands(bands, ax, line_kw, band_kw)
+        bands = summarize(without_full(self.results), "rare_share", band)
+        self.ax_, self.lines_, self.bands_ = draw_bands(bands, ax, styles, line_kw, band_kw)
         self.figure_ = self.ax_.figure
         self.reference_ = None
         if self.reference is not None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from skvaball.plots._bands import draw_bands, draw_legend, summarize
+from skvaball.plots._bands import draw_bands, draw_legend, metric_label, summarize, without_full
+from skvaball.plots._styles import FULL, REFERENCE_STYLES, Style
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -12,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class BudgetCurveDisplay:
-    """A metric against the number of labels: mean over seeds, plus or minus one standard error.
+    """A metric against the number of labels: mean over seeds, with a band.
 
     Use :meth:`from_results` to draw at once; the constructor only stores its arguments.
 
@@ -20,7 +22,8 @@ class BudgetCurveDisplay:
     ----------
     results : DataFrame
         One row per strategy, seed and round, with the columns `strategy`, `seed`,
-        `n_labeled` and the metric. Rows without a value of the metric are left out.
+        `n_labeled` and the metric. Rows without a value of the metric are left out. A
+        strategy named "full" is the classifier that has all labels: a horizontal line.
     metric : str, default="balanced_accuracy"
         Column to draw.
 
@@ -34,6 +37,8 @@ class BudgetCurveDisplay:
         One curve per strategy, in the order of first appearance in `results`.
     bands_ : list of matplotlib PolyCollection or None
         The band of each curve; None where the strategy has only one seed.
+    full_ : matplotlib Line2D or None
+        The line at the mean of "full", if it is among the strategies.
 
     See Also
     --------
@@ -42,8 +47,9 @@ class BudgetCurveDisplay:
 
     Notes
     -----
-    The standard error is that of the mean over seeds (ddof=1). Bands of two strategies may
-    overlap although one wins on every seed: test paired differences, not the picture.
+    The band is one standard error of the mean over seeds (ddof=1), or its 95 % confidence
+    interval by Student's t. Bands of two strategies may overlap although one wins on every
+    seed: test paired differences, not the picture.
 
     Examples
     --------
@@ -72,6 +78,8 @@ class BudgetCurveDisplay:
         results: pd.DataFrame,
         metric: str = "balanced_accuracy",
         *,
+        band: str = "se",
+        styles: Mapping[str, Style] | None = None,
         ax: Axes | None = None,
         legend: bool = True,
         line_kw: dict[str, Any] | None = None,
@@ -86,6 +94,11 @@ class BudgetCurveDisplay:
             `n_labeled` and the metric.
         metric : str, default="balanced_accuracy"
             Column to draw.
+        band : {"se", "ci"}, default="se"
+            One standard error of the mean, or its 95 % confidence interval.
+        styles : mapping of str to mapping or None, default=None
+            Style of each strategy, from :func:`~skvaball.plots.strategy_styles`; None
+            gives them out in order.
         ax : matplotlib Axes or None, default=None
             Where to draw; None makes a new figure.
         legend : bool, default=True
@@ -97,12 +110,16 @@ class BudgetCurveDisplay:
         -------
         BudgetCurveDisplay
         """
-        return cls(results, metric).plot(ax, legend=legend, line_kw=line_kw, band_kw=band_kw)
+        return cls(results, metric).plot(
+            ax, band=band, styles=styles, legend=legend, line_kw=line_kw, band_kw=band_kw
+        )
 
     def plot(
         self,
         ax: Axes | None = None,
         *,
+        band: str = "se",
+        styles: Mapping[str, Style] | None = None,
         legend: bool = True,
         line_kw: dict[str, Any] | None = None,
         band_kw: dict[str, Any] | None = None,
@@ -113,6 +130,11 @@ class BudgetCurveDisplay:
         ----------
         ax : matplotlib Axes or None, default=None
             Where to draw; None makes a new figure.
+        band : {"se", "ci"}, default="se"
+            One standard error of the mean, or its 95 % confidence interval.
+        styles : mapping of str to mapping or None, default=None
+            Style of each strategy, from :func:`~skvaball.plots.strategy_styles`; None
+            gives them out in order.
         legend : bool, default=True
             Draw a legend to the right of the axes. A figure of your own makes room for
             it with ``layout="constrained"``.
@@ -127,15 +149,19 @@ class BudgetCurveDisplay:
         ------
         ValueError
             If `results` lacks a column, has no values, or has two rows for one seed at
-            one number of labels.
+            one number of labels, `band` is unknown, or `styles` lacks a strategy.
         ImportError
             If matplotlib is not installed.
         """
-        bands = summarize(self.results, self.metric)
-        self.ax_, self.lines_, self.bands_ = draw_bands(bands, ax, line_kw, band_kw)
+        bands = summarize(without_full(self.results), self.metric, band)
+        self.ax_, self.lines_, self.bands_ = draw_bands(bands, ax, styles, line_kw, band_kw)
         self.figure_ = self.ax_.figure
-        name = self.metric.replace("_", " ")
-        self.ax_.set_ylabel(name[:1].upper() + name[1:])
+        level = self.results.loc[self.results["strategy"] == FULL, self.metric].mean()
+        self.full_ = None
+        if level == level:  # not NaN: the strategy is there, and has a value
+            style = {**REFERENCE_STYLES[FULL], **((styles or {}).get(FULL) or {})}
+            self.full_ = self.ax_.axhline(level, label="full pool", zorder=1, **style)
+        self.ax_.set_ylabel(metric_label(self.metric))
         if legend:
             draw_legend(self.ax_)
         return self
