@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import tempfile
 import time
@@ -131,6 +132,74 @@ def run(
             n_jobs=-1 if cluster else jobs,
             device=device,
         )
+
+
+@app.command()
+def report(
+    store: Annotated[Path, typer.Argument(help="File that `skvaball run` has written.")],
+    output: Annotated[Path, typer.Option(help="Where the page goes.")] = Path("report.html"),
+    reference: Annotated[
+        str, typer.Option(help="The strategy that the others are compared with.")
+    ] = "random",
+    metric: Annotated[
+        str,
+        typer.Option(help="accuracy, balanced_accuracy, macro_f1 or geometric_mean."),
+    ] = "balanced_accuracy",
+    strategy: Annotated[
+        list[str] | None,
+        typer.Option(help="A strategy to report; repeat the option. Without it: all."),
+    ] = None,
+) -> None:
+    """Print a table of the results, and write every table and figure to one HTML page.
+
+    Example: skvaball report results.db --output report.html --reference margin
+    """
+    from skvaball.experiments import ResultStore
+    from skvaball.experiments.report import summary, write_report
+
+    results = ResultStore(store, must_exist=True)
+    options: dict[str, Any] = {"reference": reference, "metric": metric, "strategies": strategy}
+    command = shlex.join(["skvaball", *sys.argv[1:]])
+    page = write_report(results, output, command=command, **options)
+    console = Console()
+    for (protocol, balance), numbers in summary(results, **options).items():
+        console.print(_report_table(f"{protocol}, balance {balance}", numbers, metric, reference))
+    console.print(f"Page: {page}")
+
+
+def _report_table(title: str, numbers: pd.DataFrame, metric: str, reference: str) -> Table:
+    """Area, difference and final value of each strategy, in %."""
+    table = Table(
+        title=title,
+        caption=f"{metric} in %: area under the curve and final value, mean ± standard deviation "
+        f"over seeds; difference of the area to {reference}, paired by seed, with its 95 % "
+        "interval by bootstrap.",
+    )
+    columns = ("area", f"area minus {reference}", "final", "seeds")
+    table.add_column("strategy")
+    for name in columns:
+        table.add_column(name, justify="right")
+    for strategy, row in numbers.iterrows():
+        table.add_row(str(strategy), *_report_cells(row, metric))
+    return table
+
+
+def _report_cells(row: pd.Series, metric: str) -> list[str]:
+    def spread(name: str) -> str:
+        if pd.isna(row[name]):
+            return ""
+        deviation = row[f"{name}_sd"]
+        mean = f"{100 * row[name]:.1f}"
+        return mean if pd.isna(deviation) else f"{mean} ± {100 * deviation:.1f}"
+
+    difference = ""
+    if pd.notna(row["difference"]):
+        low, high = 100 * row["low"], 100 * row["high"]
+        difference = f"{100 * row['difference']:+.1f}"
+        if pd.notna(low):
+            difference += f" ({low:+.1f} to {high:+.1f})"
+    n_seeds = str(int(row["n_seeds"])) if pd.notna(row["n_seeds"]) else ""
+    return [spread(f"{metric}_area"), difference, spread(f"{metric}_final"), n_seeds]
 
 
 def _check_balance(name: str) -> Any:

@@ -249,7 +249,9 @@ def test_table_has_mean_and_spread_of_each_round(tmp_path):
 
 
 def _invoke(*arguments):
-    return CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
+    return CliRunner(env={"COLUMNS": "120"}).invoke(
+        cli.app, [str(argument) for argument in arguments]
+    )
 
 
 def test_demo_writes_a_table_and_a_picture(tmp_path, monkeypatch):
@@ -297,6 +299,23 @@ def test_run_without_strategies_takes_those_of_the_protocol(tmp_path, monkeypatc
     assert "small-vab" in asked
     result = _invoke("run", "cifar10-small", "--store", store)
     assert "--strategy random" in str(result.exception)
+
+
+def test_report_prints_a_table_and_writes_the_page(tmp_path):
+    store = tmp_path / "r.db"
+    run(fast_protocol(tmp_path), ["random", "margin"], range(5), store)
+    page = tmp_path / "new" / "page.html"
+    result = _invoke("report", store, "--output", page)
+    assert result.exit_code == 0, result.output
+    areas = 100 * curve_areas(ResultStore(store).rounds())
+    assert f"{areas['margin'].mean():.1f} ± {areas['margin'].std():.1f}" in result.output
+    assert f"{(areas['margin'] - areas['random']).mean():+.1f} (" in result.output
+    assert page.read_text().startswith("<!DOCTYPE html>")
+
+
+def test_report_of_a_store_that_is_not_there_says_so(tmp_path):
+    result = _invoke("report", tmp_path / "none.db")
+    assert "no store of results" in str(result.exception)
 
 
 @pytest.mark.parametrize("seeds", ["", "3:3", "a", "1:2:3", "0..3"])
