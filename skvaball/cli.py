@@ -317,6 +317,10 @@ def main() -> None:
         sys.argv.remove("--debug")
     try:
         app()
+    except ModuleNotFoundError as error:
+        if debug:
+            raise
+        sys.exit(f'skvaball: this needs {error.name}: pip install "skvaball[experiments]"')
     except Exception as error:  # the command's last line of defence: say it and fail
         if debug:
             raise

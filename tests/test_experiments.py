@@ -1,5 +1,7 @@
 """Protocols, strategies and data of experiments, the demo and the command."""
 
+import sys
+
 import numpy as np
 import pytest
 from experiment_runs import FAST, RESULTS, fast_protocol, run
@@ -341,3 +343,13 @@ def test_an_error_is_one_line(monkeypatch, capsys):
         cli.main()
     assert "/dev/null" in str(stopped.value)
     assert "--debug" in str(stopped.value)
+
+
+def test_without_the_packages_for_experiments_the_extra_is_named(monkeypatch):
+    for name in [name for name in sys.modules if name.startswith("skvaball.experiments")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "sqlalchemy", None)
+    monkeypatch.setattr("sys.argv", ["skvaball", "run", "digits"])
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    assert 'sqlalchemy: pip install "skvaball[experiments]"' in str(stopped.value)
