@@ -354,6 +354,7 @@ def test_critical_difference_bars_join_what_is_not_different():
         joined = any({ranks[i], ranks[j]} <= bar for bar in bars)
         assert joined == (result.p_values.loc[i, j] >= 0.05)
     assert len(bars) == 3
+    assert len(CriticalDifferenceDisplay.from_results(values, alpha=1e-4).crossbars_) == 2
     assert sorted(marker.get_offsets()[0][0] for marker in shown.markers_) == [1, 2, 3, 4]
     assert "1 is best" in shown.ax_.get_xlabel()
 

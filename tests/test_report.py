@@ -276,7 +276,8 @@ def whole(tmp_path_factory):
     path = tmp_path_factory.mktemp("report") / "report.html"
     store = whole_store()
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", RuntimeWarning)
+        warnings.simplefilter("error", UserWarning)
         assert write_report(store, path, command="skvaball report results.db") == path
     return store, path, Page(path)
 

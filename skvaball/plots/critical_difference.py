@@ -131,8 +131,7 @@ class CriticalDifferenceDisplay:
 
         drawn = scikit_posthocs.critical_difference_diagram(
             ranks,
-            self.friedman.p_values,
-            alpha=self.alpha,
+            _at_five_percent(self.friedman.p_values, self.alpha),
             ax=ax,
             # The spaces keep the names off the ends of their lines.
             label_fmt_left="{label} ({rank:.2f}) ",
@@ -146,3 +145,13 @@ class CriticalDifferenceDisplay:
         self.crossbars_ = drawn["crossbars"]
         self.ax_, self.figure_ = ax, ax.figure
         return self
+
+
+def _at_five_percent(p_values: pd.DataFrame, alpha: float) -> pd.DataFrame:
+    """Values that are below 5 % where the p-values are below alpha.
+
+    Releases of scikit-posthocs differ in whether they take a level, and in what they make
+    of a p-value of 0.
+    """
+    different = p_values < alpha
+    return different.astype(float).replace({0.0: 1.0, 1.0: 0.001})
