@@ -12,7 +12,16 @@ from sklearn.datasets import load_digits
 from sklearn.exceptions import NotFittedError
 from torch import nn
 
-from skvaball.networks import MLP, DeepClassifier, ResNet, ResNet18, ResNet34, SmallResNet
+from skvaball.networks import (
+    MLP,
+    DeepClassifier,
+    LogitAdjustedLoss,
+    ResNet,
+    ResNet18,
+    ResNet34,
+    SmallResNet,
+    crop_flip,
+)
 from skvaball.networks.resnet import ResidualBlock
 
 RNG = np.random.default_rng(0)
@@ -103,6 +112,15 @@ def test_resnets_have_four_stages_that_halve_their_maps(make, widths, n_blocks):
     assert module(torch.zeros(2, 3, 8, 8)).shape == (2, 7)
 
 
+def test_a_stem_of_stride_2_halves_the_maps_of_all_stages():
+    images = torch.randn(2, 3, 16, 16)
+    plain, halved = SmallResNet(3, 7).eval(), SmallResNet(3, 7, stem_stride=2).eval()
+    stages = outputs_of(halved, halved.feature_layers, images)
+    expected = outputs_of(plain, plain.feature_layers, images[..., ::2, ::2])
+    assert [stage.shape for stage in stages.values()] == [s.shape for s in expected.values()]
+    assert sum(p.numel() for p in halved.parameters()) == sum(p.numel() for p in plain.parameters())
+
+
 @pytest.mark.parametrize("size", [4, 7, 9])
 def test_resnets_take_images_of_any_size(size):
     module = ResNet(1, 4, widths=(2, 3, 4, 5), blocks=(1, 2, 1, 1)).eval()
@@ -165,6 +183,83 @@ def test_every_block_of_a_resnet_has_the_dropout_asked_for():
     rates = [m.p for m in module.modules() if isinstance(m, nn.Dropout)]
     assert rates == [0.25] * 4
     assert not any(isinstance(m, nn.Dropout) for m in SmallResNet(3, 4).modules())
+
+
+# Augmentation
+
+
+def crops_and_flips(image, padding):
+    """All that crop_flip may make of one image: shape (offsets, offsets, 2, *image.shape)."""
+    _, height, width = image.shape
+    padded = np.pad(image, [(0, 0), (padding, padding), (padding, padding)])
+    offsets = range(2 * padding + 1)
+    crops = [
+        [padded[:, top : top + height, left : left + width] for left in offsets] for top in offsets
+    ]
+    return np.stack([crops, np.flip(crops, axis=-1)], axis=2)
+
+
+def choices_made(images, padding):
+    """(top, left, flipped) of each image, found by comparing with all that are possible."""
+    changed = crop_flip(torch.as_tensor(images), padding).numpy()
+    choices = []
+    for image, result in zip(images, changed, strict=True):
+        equal = (crops_and_flips(image, padding) == result).all(axis=(3, 4, 5))
+        assert equal.sum() == 1  # the values are all different: one choice explains it
+        choices.append(np.argwhere(equal)[0])
+    return np.array(choices)
+
+
+def test_crop_flip_shifts_and_flips_each_image_on_its_own():
+    images = RNG.normal(size=(3000, 2, 5, 4)).astype(np.float32)
+    tops, lefts, flips = choices_made(images, padding=2).T
+    # Five offsets each way and two sides, equally often: within five standard errors.
+    for counts in (np.bincount(tops), np.bincount(lefts), np.bincount(flips)):
+        share = 1 / len(counts)
+        error = np.sqrt(share * (1 - share) / 3000)
+        np.testing.assert_allclose(counts / 3000, share, atol=5 * error)
+    pairs = np.corrcoef([tops, lefts, flips])
+    assert np.abs(pairs[np.triu_indices(3, 1)]).max() < 5 / np.sqrt(3000)
+
+
+def test_crop_flip_without_padding_only_flips():
+    images = torch.as_tensor(IMAGES)
+    changed = crop_flip(images, padding=0)
+    same = (changed == images).flatten(1).all(dim=1)
+    flipped = (changed == images.flip(3)).flatten(1).all(dim=1)
+    assert (same ^ flipped).all()
+    assert 0 < flipped.sum() < len(images)
+
+
+def test_crop_flip_draws_from_the_torch_generator_and_leaves_the_images_alone():
+    images = torch.as_tensor(IMAGES)
+    before = images.clone()
+    torch.manual_seed(3)
+    first = crop_flip(images)
+    second = crop_flip(images)
+    torch.manual_seed(3)
+    assert torch.equal(crop_flip(images), first)
+    assert not torch.equal(first, second)
+    assert torch.equal(images, before)
+
+
+# Losses
+
+
+def test_logit_adjusted_loss_is_the_log_posterior_with_the_shares_as_prior():
+    shares = np.array([0.7, 0.2, 0.1])
+    logits = RNG.normal(size=(6, 3))
+    codes = np.array([0, 1, 2, 2, 1, 0])
+    joint = shares * np.exp(logits)
+    expected = -np.log(joint[np.arange(6), codes] / joint.sum(axis=1)).mean()
+    loss = LogitAdjustedLoss(shares)(torch.as_tensor(logits), torch.as_tensor(codes))
+    np.testing.assert_allclose(loss, expected, rtol=1e-6)
+
+
+def test_logit_adjusted_loss_of_equal_shares_is_cross_entropy():
+    logits, codes = torch.randn(7, 4), torch.arange(7) % 4
+    adjusted = LogitAdjustedLoss([0.25] * 4)(logits, codes)
+    torch.testing.assert_close(adjusted, nn.functional.cross_entropy(logits, codes))
 
 
 # DeepClassifier
@@ -368,6 +463,15 @@ def test_a_clone_is_unfitted_and_says_so():
         ({"weight_decay": -1}, "weight_decay"),
         ({"batch_size": 0}, "batch_size"),
         ({"module": "mlp"}, "module"),
+        ({"optimizer": "adam"}, "optimizer"),
+        ({"momentum": 1.0}, "momentum"),
+        ({"schedule": "linear"}, "schedule"),
+        ({"milestones": 3}, "milestones"),
+        ({"augment": "flip"}, "augment"),
+        ({"balance": "weights"}, "balance"),
+        ({"precision": "float16"}, "precision"),
+        ({"channels_last": 2}, "channels_last"),
+        ({"compile": "yes"}, "compile"),
         ({"warm_start": "yes"}, "warm_start"),
     ],
 )

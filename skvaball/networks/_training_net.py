@@ -69,7 +69,7 @@ class TrainingNet(NeuralNetClassifier):
         loss = self.get_loss(logits, y, X=X, training=True)
         loss.backward()
         self.optimizer_.step()
-        return {"loss": loss, "y_pred": logits}
+        return {"loss": loss}
 
     def run_single_epoch(
         self, iterator: Any, training: bool, prefix: str, step_fn: Any, **fit_params: Any
@@ -77,20 +77,17 @@ class TrainingNet(NeuralNetClassifier):
         """Run one epoch as skorch does, but fetch the losses from the device once, at its end.
 
         To ask for a loss is to wait until the device is done, so that it stands idle while
-        the next batch is prepared.
+        the next batch is prepared. Callbacks hear of epochs only.
         """
         if iterator is None:
             return
         self._set_training(training)
-        losses = []
+        losses, sizes = [], []
         for batch in iterator:
-            self.notify("on_batch_begin", batch=batch, training=training)
-            step = step_fn(batch, **fit_params)
-            losses.append(step["loss"].detach())
-            self.history.record_batch(f"{prefix}_batch_size", len(batch[1]))
-            self.notify("on_batch_end", batch=batch, training=training, **step)
-        for record, loss in zip(
-            self.history[-1]["batches"], torch.stack(losses).tolist(), strict=True
-        ):
-            record[f"{prefix}_loss"] = loss
+            losses.append(step_fn(batch, **fit_params)["loss"].detach())
+            sizes.append(len(batch[1]))
+        for loss, size in zip(torch.stack(losses).tolist(), sizes, strict=True):
+            self.history.new_batch()
+            self.history.record_batch(f"{prefix}_loss", loss)
+            self.history.record_batch(f"{prefix}_batch_size", size)
         self.history.record(f"{prefix}_batch_count", len(losses))

@@ -27,6 +27,8 @@ from skvaball.utils.rows import iter_chunks
 _INTEGER = Interval(Integral, 1, None, closed="left")
 #: Factor of the learning rate at each milestone (He et al. 2016).
 _STEP = 0.1
+#: Below it, some convolutions cannot have their channels last; see _check_channels_last.
+_CHANNELS_OF_A_BLOCK = 16
 
 
 class DeepClassifier(ClassifierMixin, BaseEstimator):
@@ -74,12 +76,11 @@ class DeepClassifier(ClassifierMixin, BaseEstimator):
         without instructions for it many times slower. Predictions are in float32.
     channels_last : bool, default=False
         Keep the values of all channels of a pixel side by side: for images faster on most
-        processors and GPUs. Results differ by rounding.
+        processors and GPUs. Results differ by rounding, and dropout draws other values.
     compile : bool, default=False
         Compile the training steps with :func:`torch.compile`, once for all fits of equal
         networks. It takes a minute or more, and only GPUs profit: on the CPU it has no
-        effect, since there compiled steps are no faster, and compiled convolutions with few
-        channels have crashed (torch 2.14).
+        effect.
     warm_start : bool, default=False
         Continue from the last fit instead of starting anew; needs the same classes. A
         schedule starts anew.
@@ -224,7 +225,8 @@ class DeepClassifier(ClassifierMixin, BaseEstimator):
         ------
         ValueError
             If rows that are no images are to be augmented, the milestones are no numbers of
-            epochs, or a warm start meets other classes.
+            epochs, a warm start meets other classes, or ``channels_last=True`` a module that
+            it would crash.
         """
         X, y = validate_data(self, X, y, dtype=np.float32, allow_nd=True)
         check_classification_targets(y)
@@ -286,6 +288,8 @@ class DeepClassifier(ClassifierMixin, BaseEstimator):
         )
         net.initialize()
         if self.channels_last:
+            if net.device == "cpu":
+                _check_channels_last(net.module_)
             # Convolutions follow their weights: the images need not be converted.
             net.module_.to(memory_format=torch.channels_last)
         return net
@@ -386,3 +390,23 @@ def _build_module(
 ) -> torch.nn.Module:
     """Call a module with its sizes by position, however it names them."""
     return kind(n_inputs, n_classes, **params)
+
+
+def _check_channels_last(module: torch.nn.Module) -> None:
+    """Refuse convolutions whose gradient is computed out of bounds on the CPU.
+
+    oneDNN 3, which torch calls, fills blocks of channels (8 with AVX2, 16 with AVX-512) and
+    for strided 1x1 convolutions takes room for the channels that there are.
+    """
+    for name, layer in module.named_modules():
+        if (
+            isinstance(layer, torch.nn.Conv2d)
+            and set(layer.kernel_size) == {1}
+            and max(layer.stride) > 1
+            and layer.in_channels // layer.groups < _CHANNELS_OF_A_BLOCK
+        ):
+            raise ValueError(
+                f"channels_last=True may crash the process in the layer {name!r} on the CPU: a "
+                f"1x1 convolution with a stride and {layer.in_channels} input channels. Expected "
+                f"at least {_CHANNELS_OF_A_BLOCK}; widen the module or set channels_last=False."
+            )
