@@ -8,7 +8,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.linear_model import LogisticRegression
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from skvaball import ActiveLearner
+from skvaball import ActiveLearner, ActiveLearningSimulator
 from skvaball.selectors._direct import DIRECTSelector, best_threshold, nested_interval
 from skvaball.utils.estimator_checks import parametrize_with_selector_checks
 
@@ -295,6 +295,23 @@ def test_select_from_another_pool_ranks_that_pool():
     here = selector.fit_pool(X[[0, -1]], y, X[1:10]).select(X[20:39], 5)
     there = selector.fit_pool(X[[0, -1]], y, X[20:39]).select(X[20:39], 5)
     np.testing.assert_array_equal(here, there)
+
+
+def test_labels_inside_a_batch_reach_it_through_the_simulator():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(120, 2))
+    y = (X[:, 0] > 1).astype(int)
+    learner = ActiveLearner(LogisticRegression(), DIRECTSelector(search=0))
+    at_once, in_parts = (
+        ActiveLearningSimulator(
+            learner, batch_size=8, n_rounds=1, query_size=size, random_state=0
+        ).fit(X, y)
+        for size in (None, 2)
+    )
+    a, b = at_once.history_[1]["queried"], in_parts.history_[1]["queried"]
+    # Without a search the first query is the beginning of the batch; its labels change the rest.
+    assert list(a[:2]) == list(b[:2])
+    assert set(a) != set(b)
 
 
 # -- the checks --------------------------------------------------------------------------

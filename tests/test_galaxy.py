@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.linear_model import LogisticRegression
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skvaball import ActiveLearner, ActiveLearningSimulator
 from skvaball.selectors._galaxy import GALAXYSelector
-from skvaball.selectors._rankings import class_margins, rank_rows
+from skvaball.selectors._rankings import class_margins, rank_rows, stable_order
 from skvaball.utils.estimator_checks import parametrize_with_selector_checks
 
 
@@ -98,6 +99,20 @@ def test_rows_are_ranked_by_confidence_where_predicted_and_by_deficit_below():
     assert rankings.order[1].tolist() == [1, 0, 2, 3, 4]
     assert rankings.signs.tolist() == [[1, -1], [-1, 1], [-1, -1]]
     np.testing.assert_allclose(class_margins(P)[0], [0.2, -0.2, 0.0, -0.6, 0.8])
+
+
+@given(
+    arrays(np.float64, st.integers(1, 60), elements=st.sampled_from([-1.0, -0.0, 0.0, 0.5, 2.0]))
+)
+@settings(deadline=None)
+def test_ties_are_ordered_by_position(values):
+    np.testing.assert_array_equal(stable_order(values), np.argsort(values, kind="stable"))
+
+
+@pytest.mark.parametrize("decimals", [1, 3, 17])
+def test_long_lists_are_ordered_as_by_a_stable_sort(decimals):
+    values = np.random.default_rng(0).random(5000).round(decimals)
+    np.testing.assert_array_equal(stable_order(values), np.argsort(values, kind="stable"))
 
 
 def test_classes_take_turns_from_query_to_query():

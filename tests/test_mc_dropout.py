@@ -16,7 +16,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from skorch import NeuralNetClassifier
 from torch import nn
 
-from skvaball.networks import DeepClassifier
+from skvaball.networks import DeepClassifier, SmallResNet
 from skvaball.selectors._mc_dropout import MCDropoutSelector, _Masks
 from skvaball.utils.estimator_checks import parametrize_with_selector_checks
 from skvaball.utils.loading import TensorLoader
@@ -185,6 +185,17 @@ def test_the_default_network_has_dropout():
     selector = MCDropoutSelector(n_passes=5, random_state=0).fit_pool(X, y, pool)
     assert selector.dropout_layers_ == ("hidden.0.2", "hidden.1.2")
     assert selector.score_samples(pool).max() > 0
+
+
+def test_a_resnet_drops_before_each_of_its_blocks():
+    X, y, pool, _ = digits(60)
+    images, pool = X.reshape(-1, 1, 8, 8), pool[:40].reshape(-1, 1, 8, 8)
+    net = DeepClassifier(
+        SmallResNet, module_params={"dropout": 0.25}, max_epochs=20, random_state=0
+    ).fit(images, y)
+    selector = MCDropoutSelector(net, n_passes=5, random_state=0).fit_pool(images, y, pool)
+    assert selector.dropout_layers_ == tuple(f"layer{i}.0.dropout" for i in range(1, 5))
+    assert selector.score_samples(pool).max() > 0.01
 
 
 # -- one mask for all rows -------------------------------------------------------------------

@@ -53,20 +53,45 @@ def rank_rows(labeled: np.ndarray, codes: np.ndarray, pool: np.ndarray) -> Ranki
         Ties are broken by row: labeled rows first, then the pool in its order.
     """
     probabilities = np.concatenate([labeled, pool])
-    n_lists = count_lists(probabilities.shape[1])
-    highest = probabilities.max(axis=1)
-    columns = probabilities.T[:n_lists]
-    keys = np.where(columns == highest, columns, columns - highest)
-    order = np.argsort(-keys, axis=1, kind="stable")
+    margins = class_margins(probabilities)
+    n_lists = len(margins)
+    # How far a class is behind is its margin; where it is predicted, none is negative.
+    keys = np.where(margins >= 0, probabilities.T[:n_lists], margins)
+    order = np.stack([stable_order(-key) for key in keys])
     place = np.empty_like(order)
-    np.put_along_axis(place, order, np.broadcast_to(np.arange(order.shape[1]), order.shape), axis=1)
+    for places, rows in zip(place, order, strict=True):
+        places[rows] = np.arange(len(rows))
     return Rankings(
         order=order,
         place=place,
-        margins=class_margins(probabilities),
+        margins=margins,
         signs=np.where(np.arange(n_lists)[:, None] == codes, 1, -1),
         predicted=probabilities.argmax(axis=1),
     )
+
+
+def stable_order(values: np.ndarray) -> np.ndarray:
+    """Positions of the values, ascending, ties by position: a stable argsort.
+
+    numpy's default sort is several times faster than its stable one, and values seldom tie.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n,)
+
+    Returns
+    -------
+    ndarray of shape (n,), int64
+    """
+    order = np.argsort(values)
+    ascending = values[order]
+    equal = ascending[1:] == ascending[:-1]
+    if equal.any():
+        run = np.concatenate([[0], np.cumsum(~equal)])
+        tied = np.flatnonzero(np.append(equal, False) | np.append(False, equal))
+        # One number for the run of equal values and the position: sorted, both are.
+        order[tied] = np.sort(run[tied] * len(values) + order[tied]) % len(values)
+    return order
 
 
 def count_lists(n_classes: int) -> int:
@@ -87,7 +112,7 @@ def class_margins(probabilities: np.ndarray) -> np.ndarray:
         Positive where the class is predicted.
     """
     n_classes = probabilities.shape[1]
-    columns = probabilities.T[: count_lists(n_classes)]
+    columns = np.ascontiguousarray(probabilities.T[: count_lists(n_classes)])
     if n_classes == 1:
         return columns.copy()
     second, highest = np.partition(probabilities, -2, axis=1)[:, -2:].T

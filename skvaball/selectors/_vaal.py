@@ -218,6 +218,14 @@ class VAALSelector(QuerySelector):
     other five is 0.68 with 1, 0.88 with 0.1 and 0.94 with 0, without the game; on the
     digits as images it is 0.81, 0.91 and 0.97.
 
+    Small data: the defaults are meant for it, and ``max_iter="auto"`` matters most, because
+    more steps hide what little there is to find. The same area on digits with 20, 50, 100
+    and 400 labels (5 seeds) is 0.76, 0.85, 0.86 and 0.91 with "auto", which is 100 to 700
+    steps, and 0.69, 0.77, 0.82 and 0.91 with 1,000. For plain features a narrower
+    ``latent_dim=8`` adds 0.02 to 0.03 at each of these sizes. For images it takes 0.06 to
+    0.14 away, and smaller batches help where labels are few: with 20 labels and
+    ``batch_size=16`` the area is 0.82 instead of 0.75.
+
     The discriminator is given the posterior means, in training as in scoring. With no
     unlabeled rows it has nothing to tell apart, and scores are close to 0.5.
 
