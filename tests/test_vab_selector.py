@@ -31,6 +31,7 @@ from torch.utils.data import TensorDataset
 from skvaball.exceptions import NothingLearnedWarning
 from skvaball.networks import DeepClassifier
 from skvaball.vab import VaBQuerySelector
+from skvaball.vab import selector as selector_module
 from skvaball.vab.posterior import TEMPERATURE_RANGE, rebalanced_positions
 
 # Most tests are about behaviour, not about how well the autoencoder is trained: they train a
@@ -88,6 +89,14 @@ KINDS = [
 @pytest.fixture(scope="module")
 def logistic():
     return fitted_logistic()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _diagnostics_on_every_row():
+    """Diagnostics of the whole pool, which is a little larger than the sample they are from."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(selector_module, "DIAGNOSTIC_ROWS", len(POOL))
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -571,6 +580,15 @@ def test_the_class_term_is_the_loss_of_eq_8_under_each_label(logistic):
     term = both.class_log_likelihood(POOL) - alone.class_log_likelihood(POOL)
     np.testing.assert_allclose(np.exp(term).sum(axis=1), 1.0, rtol=1e-6)
     np.testing.assert_array_equal(both.classes_[term.argmax(axis=1)], both.vae_labels(POOL))
+
+
+def test_diagnostics_of_a_large_pool_are_those_of_a_sample(logistic, selector, monkeypatch):
+    monkeypatch.setattr(selector_module, "DIAGNOSTIC_ROWS", 500)
+    sampled = tiny(logistic).fit(X, PARTLY)
+    assert sampled.decoder_variance_ != selector.decoder_variance_
+    assert sampled.decoder_variance_ == pytest.approx(selector.decoder_variance_, rel=0.1)
+    # A share of 500 rows has a standard error of 0.02 at most.
+    assert sampled.vae_agreement_ == pytest.approx(selector.vae_agreement_, abs=0.1)
 
 
 def test_likelihood_is_that_of_a_gaussian_decoder_of_the_given_variance(logistic, selector):
