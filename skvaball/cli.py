@@ -64,14 +64,14 @@ def demo(
 
     Example: skvaball demo --seeds 3 --output digits.png
     """
-    with tempfile.TemporaryDirectory() as folder:
-        from skvaball.experiments import ResultStore, load_protocol
-        from skvaball.experiments.demo import STRATEGIES, draw_demo
+    from skvaball.experiments import ResultStore, load_protocol
+    from skvaball.experiments.demo import STRATEGIES, draw_demo
 
-        # Now: a folder that cannot be written should not cost a run.
-        output.parent.mkdir(parents=True, exist_ok=True)
-        console = Console()
-        start = time.perf_counter()
+    # Now: a folder that cannot be written should not cost a run.
+    output.parent.mkdir(parents=True, exist_ok=True)
+    console = Console()
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
         store = ResultStore(Path(folder) / "demo.db")
         protocol = load_protocol("digits")
         _run_all(protocol, list(STRATEGIES), range(seeds), store, console, n_jobs=jobs)
@@ -127,7 +127,7 @@ def run(
             _parse_seeds(seeds),
             ResultStore(store),
             Console(),
-            balances=[_check_balance(name) for name in balance] if balance else None,
+            balances=balance or None,
             folder=data,
             n_jobs=-1 if cluster else jobs,
             device=device,
@@ -186,11 +186,7 @@ def _report_table(title: str, numbers: pd.DataFrame, metric: str, reference: str
 
 def _report_cells(row: pd.Series, metric: str) -> list[str]:
     def spread(name: str) -> str:
-        if pd.isna(row[name]):
-            return ""
-        deviation = row[f"{name}_sd"]
-        mean = f"{100 * row[name]:.1f}"
-        return mean if pd.isna(deviation) else f"{mean} ± {100 * deviation:.1f}"
+        return _percent(row[name], row[f"{name}_sd"])
 
     difference = ""
     if pd.notna(row["difference"]):
@@ -200,14 +196,6 @@ def _report_cells(row: pd.Series, metric: str) -> list[str]:
             difference += f" ({low:+.1f} to {high:+.1f})"
     n_seeds = str(int(row["n_seeds"])) if pd.notna(row["n_seeds"]) else ""
     return [spread(f"{metric}_area"), difference, spread(f"{metric}_final"), n_seeds]
-
-
-def _check_balance(name: str) -> Any:
-    from skvaball.experiments.protocol import BALANCES
-
-    if name not in BALANCES:
-        raise ValueError(f"The balance {name!r} is unknown. Expected one of {', '.join(BALANCES)}.")
-    return name
 
 
 def _parse_seeds(text: str) -> list[int]:
@@ -296,18 +284,24 @@ def summary_table(results: pd.DataFrame) -> Table:
         table.add_column(str(name), justify="right")
     for n, rows in results.groupby("n_labeled"):
         by_name = dict(iter(rows.groupby("strategy")["balanced_accuracy"]))
-        table.add_row(str(n), *(_percent(by_name[name]) for name in names))
+        table.add_row(str(n), *(_spread(by_name[name]) for name in names))
     table.add_section()
     areas = curve_areas(results)
-    table.add_row("area", *(_percent(areas[name]) for name in names))
+    table.add_row("area", *(_spread(areas[name]) for name in names))
     last = dict(iter(results[results["round"] == results["round"].max()].groupby("strategy")))
-    table.add_row("rare", *(_percent(last[name]["rare_share"]) for name in names))
+    table.add_row("rare", *(_spread(last[name]["rare_share"]) for name in names))
     return table
 
 
-def _percent(values: pd.Series) -> str:
-    spread = f" ± {100 * values.std():.1f}" if len(values) > 1 else ""
-    return f"{100 * values.mean():.1f}{spread}"
+def _percent(mean: float, deviation: float) -> str:
+    """Mean and standard deviation in %; what there is not is left out."""
+    if pd.isna(mean):
+        return ""
+    return f"{100 * mean:.1f}" + ("" if pd.isna(deviation) else f" ± {100 * deviation:.1f}")
+
+
+def _spread(values: pd.Series) -> str:
+    return _percent(values.mean(), values.std())
 
 
 def main() -> None:

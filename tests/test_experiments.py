@@ -4,7 +4,7 @@ import sys
 
 import numpy as np
 import pytest
-from experiment_runs import FAST, RESULTS, fast_protocol, run
+from experiment_runs import FAST, RESULTS, assert_same_results, fast_protocol, run
 from real_data import real_data
 from typer.testing import CliRunner
 
@@ -21,8 +21,8 @@ from skvaball.experiments import (
     shipped_protocols,
 )
 from skvaball.experiments import runner as runner_module
-from skvaball.experiments.data import hog_features
-from skvaball.experiments.strategies import balanced_positions, make_selector
+from skvaball.experiments.data import balanced_positions, hog_features
+from skvaball.experiments.strategies import make_selector
 from skvaball.networks import DeepClassifier
 
 # Protocols
@@ -213,10 +213,7 @@ def test_gradient_histograms_are_those_of_scikit_image():
 
 
 def test_features_of_steel_defects_have_their_natural_imbalance():
-    from real_data import find_real_data
-
-    folder = find_real_data("neu64") or real_data("neu64")
-    split = make_split(load_protocol("neu-features"), 0, folder)
+    split = make_split(load_protocol("neu-features"), 0, real_data("neu64"))
     assert split.X_train.shape == (5778, 324)
     assert [split.class_names[k] for k in split.rare] == ["gg", "rp", "sp"]
     assert split.images.shape == (5778, 1, 64, 64)
@@ -289,6 +286,30 @@ def test_run_adds_to_the_store_and_runs_nothing_twice(tmp_path, monkeypatch):
     monkeypatch.setattr(DeepClassifier, "fit", lambda *_: pytest.fail("was run before"))
     assert _invoke("run", *options, "--seeds", "0,1").exit_code == 0
     assert store.rounds()[RESULTS].equals(before[RESULTS])
+
+
+@pytest.mark.slow
+def test_a_cluster_does_the_runs(tmp_path):
+    distributed = pytest.importorskip("distributed", reason='needs the extra "dask"')
+    fast_protocol(tmp_path)
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=1, processes=True, dashboard_address=None
+    ) as cluster:
+        result = _invoke(
+            "run",
+            tmp_path / "fast.toml",
+            "--strategy",
+            "random",
+            "--seeds",
+            "0:2",
+            "--store",
+            tmp_path / "r.db",
+            "--cluster",
+            cluster.scheduler_address,
+        )
+    assert result.exit_code == 0, result.output
+    run(fast_protocol(tmp_path), ["random"], [0, 1], tmp_path / "here.db")
+    assert_same_results(ResultStore(tmp_path / "r.db"), ResultStore(tmp_path / "here.db"))
 
 
 def test_run_without_strategies_takes_those_of_the_protocol(tmp_path, monkeypatch):

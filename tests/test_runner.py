@@ -172,6 +172,24 @@ def test_results_of_other_settings_are_never_mixed(tmp_path):
     assert len(ResultStore(tmp_path / "r.db").rounds()) == 6
 
 
+def test_seeds_may_be_added_in_any_order(tmp_path, monkeypatch):
+    def uneven(protocol, seed, folder=None):
+        split = make_split(protocol, seed, folder)
+        kept = slice(seed, None)  # the counts of the classes depend on the seed
+        return split._replace(X_train=split.X_train[kept], y_train=split.y_train[kept])
+
+    monkeypatch.setattr(runner_module, "make_split", uneven)
+    for seed in (7, 0):
+        run(fast_protocol(tmp_path), ["random"], [seed], tmp_path / "r.db")
+    assert ResultStore(tmp_path / "r.db").runs()["seed"].tolist() == [0, 7]
+
+
+def test_unknown_balances_are_an_error_before_anything_runs(tmp_path):
+    with pytest.raises(ValueError, match=r"\['weights'\] are unknown.*logit_adjustment"):
+        run(fast_protocol(tmp_path), ["random"], [0], tmp_path / "r.db", balances=["weights"])
+    assert ResultStore(tmp_path / "r.db").protocols() == {}
+
+
 def test_more_labels_than_rows_are_an_error_before_anything_runs(tmp_path):
     protocol = fast_protocol(tmp_path, FAST.replace("start = 20", "start = 2000"))
     with pytest.raises(ValueError, match="starts with 2000 labels, but its data have 401 rows"):

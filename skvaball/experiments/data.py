@@ -68,7 +68,7 @@ def make_split(protocol: Protocol, seed: int, folder: str | Path | None = None) 
     parts = load_parts(protocol, seed, folder)
     y_train, y_test = np.asarray(parts.target_train), np.asarray(parts.target_test)
     rows = _variant_rows(protocol, y_train, seed)
-    test = _even_rows(y_test, protocol.data.test_rows)
+    test = _test_rows(y_test, protocol.data.test_rows)
     return Split(
         _as_input(parts.data_train[rows]),
         y_train[rows],
@@ -91,8 +91,11 @@ def load_parts(protocol: Protocol, seed: int, folder: str | Path | None) -> Bunc
     split = 0 if name in FIXED_SPLIT else seed
     # A folder that has changed since is read again.
     stamp = None if path is None or not os.path.exists(path) else os.stat(path).st_mtime
-    cached = _memory().cache(_load if protocol.data.features == "pixels" else _load_hog)
-    return Bunch(**cached(name, path, split, stamp))
+    parts = Bunch(**_memory().cache(_load)(name, path, split, stamp))
+    if protocol.data.features == "hog":
+        features = _memory().cache(_load_hog)(name, path, split, stamp)
+        parts.data_train, parts.data_test = features
+    return parts
 
 
 @cache
@@ -106,11 +109,12 @@ def _load(name: str, path: str | None, seed: int, stamp: float | None) -> dict[s
     return {key: value for key, value in parts.items() if key != "DESCR"}
 
 
-def _load_hog(name: str, path: str | None, seed: int, stamp: float | None) -> dict[str, Any]:
-    parts = dict(_memory().cache(_load)(name, path, seed, stamp))
-    for part in ("train", "test"):
-        parts[f"data_{part}"] = hog_features(parts[f"images_{part}"])
-    return parts
+def _load_hog(
+    name: str, path: str | None, seed: int, stamp: float | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Features of the training and of the test images."""
+    parts = _memory().cache(_load)(name, path, seed, stamp)
+    return hog_features(parts["images_train"]), hog_features(parts["images_test"])
 
 
 def hog_features(images: np.ndarray) -> np.ndarray:
@@ -156,17 +160,11 @@ def _variant_rows(protocol: Protocol, y: np.ndarray, seed: int) -> np.ndarray:
     return make_variant(y, variant.name, keep=variant.keep, random_state=seed)
 
 
-def _even_rows(y: np.ndarray, n: int | None) -> np.ndarray:
+def _test_rows(y: np.ndarray, n: int | None) -> np.ndarray:
     """Positions of n rows, as evenly from all classes as they can be; the same every time."""
     if n is None or n >= len(y):
         return np.arange(len(y))
-    rng = np.random.default_rng(0)
-    order = rng.permutation(len(y))
-    number = np.empty(len(y), dtype=np.int64)
-    for label in np.unique(y):
-        rows = order[y[order] == label]
-        number[rows] = np.arange(len(rows))
-    return np.sort(order[np.argsort(number[order], kind="stable")][:n])
+    return np.sort(balanced_positions(np.empty(0), y, n, seed=0))
 
 
 def _rare_classes(protocol: Protocol, y: np.ndarray, kept: np.ndarray) -> list[int]:
@@ -183,3 +181,32 @@ def _rare_classes(protocol: Protocol, y: np.ndarray, kept: np.ndarray) -> list[i
     else:
         rare = counts < RARE_SHARE * counts.mean()
     return [int(k) for k in np.flatnonzero(rare)]
+
+
+def balanced_positions(labeled: np.ndarray, pool: np.ndarray, n: int, seed: int) -> np.ndarray:
+    """Positions of n rows that bring the class counts as close to each other as can be.
+
+    Parameters
+    ----------
+    labeled : ndarray of shape (n_labeled,)
+        Labels so far.
+    pool : ndarray of shape (n_pool,)
+        True labels of the pool.
+    n : int
+        How many rows, at most n_pool.
+    seed : int
+        Seed of the choice inside a class.
+
+    Returns
+    -------
+    ndarray of shape (n,), int64
+    """
+    classes, codes = np.unique(pool, return_inverse=True)
+    # The i-th row of a class, in random order, would be number counts + i: the lowest go first.
+    order = np.random.default_rng(seed).permutation(len(pool))
+    number = np.empty(len(pool))
+    for k, label in enumerate(classes):
+        rows = order[codes[order] == k]
+        number[rows] = np.sum(labeled == label) + np.arange(len(rows))
+    chosen: np.ndarray = order[np.argsort(number[order], kind="stable")][:n].astype(np.int64)
+    return chosen

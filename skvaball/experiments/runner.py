@@ -19,10 +19,9 @@ from threadpoolctl import threadpool_limits
 from skvaball.exceptions import NothingLearnedWarning
 from skvaball.experiments.data import Split, make_split
 from skvaball.experiments.environment import describe_environment, watched_memory
-from skvaball.experiments.protocol import Balance, Protocol
+from skvaball.experiments.protocol import BALANCES, Balance, Protocol
 from skvaball.experiments.store import ResultStore, RunKey
 from skvaball.experiments.strategies import (
-    FULL,
     ORACLE,
     BalancedOracleSimulator,
     Strategy,
@@ -31,6 +30,7 @@ from skvaball.experiments.strategies import (
 )
 from skvaball.learner import ActiveLearner
 from skvaball.networks import MLP, DeepClassifier, ResNet18, ResNet34, SmallResNet
+from skvaball.plots._styles import FULL
 from skvaball.simulation import ActiveLearningSimulator
 from skvaball.utils.classifiers import ClassifierView
 from skvaball.vab import VaBQuerySelector
@@ -115,27 +115,30 @@ def run_protocol(
     Raises
     ------
     ValueError
-        If a strategy is unknown, or the store has other settings under the same name.
+        If a strategy or balance is unknown, or the store has other settings under the same
+        name.
     """
-    chosen = find_strategies(protocol, strategies)
+    unknown = [name for name in balances or [] if name not in BALANCES]
+    if unknown:
+        raise ValueError(
+            f"The balances {unknown} are unknown. Expected some of: {', '.join(BALANCES)}."
+        )
+    chosen = {strategy.name: strategy for strategy in find_strategies(protocol, strategies)}
     settings = RunSettings(
         str(store.path.resolve()), None if folder is None else str(folder), device, threads
     )
     keys = [
-        RunKey(protocol.name, balance, strategy.name, int(seed))
+        RunKey(protocol.name, balance, name, int(seed))
         for seed in seeds
         for balance in balances or [protocol.training.balance]
-        for strategy in chosen
+        for name in chosen
     ]
     if not keys:
         raise ValueError("There is nothing to run: name at least one strategy and one seed.")
     _enter(protocol, chosen, keys, store, settings)
-    by_name = {strategy.name: strategy for strategy in chosen}
     # In the second pass those that another process was busy with are waited for.
     for wait in (False, True):
-        tasks = [
-            delayed(_run)(protocol, key, by_name[key.strategy], settings, wait) for key in keys
-        ]
+        tasks = [delayed(_run)(protocol, key, chosen[key.strategy], settings, wait) for key in keys]
         busy = []
         for key, complete in Parallel(n_jobs=n_jobs, return_as="generator_unordered")(tasks):
             if complete:
@@ -149,13 +152,15 @@ def run_protocol(
 
 def _enter(
     protocol: Protocol,
-    strategies: list[Strategy],
+    strategies: dict[str, Strategy],
     keys: list[RunKey],
     store: ResultStore,
     settings: RunSettings,
 ) -> None:
     """Enter protocol and runs; what does not fit is found before anything is run."""
-    split = make_split(protocol, keys[0].seed, settings.folder)  # and the cache is filled
+    # Of seed 0, whichever are run: the store must have the same protocol for all of them.
+    # And data that do not depend on the seed are in the cache before the workers ask.
+    split = make_split(protocol, 0, settings.folder)
     if protocol.rounds.start > len(split.y_train):
         raise ValueError(
             f"The protocol {protocol.name} starts with {protocol.rounds.start} labels, but its "
@@ -171,10 +176,9 @@ def _enter(
             "pool_shares": (counts / counts.sum()).round(4).tolist(),
         },
     )
-    configs = {strategy.name: strategy.config for strategy in strategies}
     for key in keys:
-        n_rounds = 1 if configs[key.strategy]["selector"] == FULL else protocol.rounds.n + 1
-        store.add_run(key, n_rounds, configs[key.strategy])
+        strategy = strategies[key.strategy]
+        store.add_run(key, strategy.rounds_after_start(protocol) + 1, strategy.config)
 
 
 def _run(
@@ -206,8 +210,7 @@ def _play(
     store: ResultStore,
 ) -> None:
     history = store.history(key)
-    n_rounds = 1 if strategy.selector == FULL else protocol.rounds.n + 1
-    if len(history) == n_rounds:
+    if len(history) > strategy.rounds_after_start(protocol):
         return
     split = make_split(protocol, key.seed, settings.folder)
     simulator = _make_simulator(protocol, key, strategy, settings, len(split.y_train))
@@ -284,13 +287,12 @@ def _make_simulator(
     selector = make_selector(strategy)
     if "device" in selector.get_params(deep=False):
         selector.set_params(device=settings.device)
-    full = strategy.selector == FULL
     kind = BalancedOracleSimulator if strategy.selector == ORACLE else ActiveLearningSimulator
     return kind(
         ActiveLearner(classifier, selector),
         batch_size=protocol.rounds.batch,
-        n_rounds=0 if full else protocol.rounds.n,
-        n_initial=n_rows if full else protocol.rounds.start,
+        n_rounds=strategy.rounds_after_start(protocol),
+        n_initial=n_rows if strategy.selector == FULL else protocol.rounds.start,
         query_size=strategy.query_size,
         keep_learners=False,
         random_state=key.seed,

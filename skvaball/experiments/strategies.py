@@ -7,8 +7,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from skvaball.experiments.data import balanced_positions
 from skvaball.experiments.protocol import Protocol, StrategySection
 from skvaball.learner import ActiveLearner
+from skvaball.plots._styles import FULL
 from skvaball.selectors import (
     BADGESelector,
     BASESelector,
@@ -51,8 +53,6 @@ SELECTORS: dict[str, Callable[..., QuerySelector]] = {
 }
 #: A strategy that knows the true labels and balances the classes: the ceiling.
 ORACLE = "oracle"
-#: The whole pool is labeled at once.
-FULL = "full"
 #: Strategies that read labels inside a batch ask for them in so many parts.
 QUERIES_PER_BATCH = {"galaxy": 20, "direct": 20}
 #: Strategies that need another network than the others; the paper's MC-dropout has 0.25.
@@ -81,6 +81,10 @@ class Strategy(NamedTuple):
     params: dict[str, Any]
     query_size: int | None
     network: dict[str, Any]
+
+    def rounds_after_start(self, protocol: Protocol) -> int:
+        """Rounds that buy labels; a pool that is labeled whole has none to buy."""
+        return 0 if self.selector == FULL else protocol.rounds.n
 
     @property
     def config(self) -> dict[str, Any]:
@@ -156,32 +160,3 @@ class BalancedOracleSimulator(ActiveLearningSimulator):
     ) -> np.ndarray:
         seed = derive_seed(draw_seed(self.random_state), "oracle", len(learner.y_labeled_))
         return balanced_positions(learner.y_labeled_, labels[pool], n, seed)
-
-
-def balanced_positions(labeled: np.ndarray, pool: np.ndarray, n: int, seed: int) -> np.ndarray:
-    """Positions of n rows that bring the class counts as close to each other as can be.
-
-    Parameters
-    ----------
-    labeled : ndarray of shape (n_labeled,)
-        Labels so far.
-    pool : ndarray of shape (n_pool,)
-        True labels of the pool.
-    n : int
-        How many rows, at most n_pool.
-    seed : int
-        Seed of the choice inside a class.
-
-    Returns
-    -------
-    ndarray of shape (n,), int64
-    """
-    classes, codes = np.unique(pool, return_inverse=True)
-    # The i-th row of a class, in random order, would be number counts + i: the lowest go first.
-    order = np.random.default_rng(seed).permutation(len(pool))
-    number = np.empty(len(pool))
-    for k, label in enumerate(classes):
-        rows = order[codes[order] == k]
-        number[rows] = np.sum(labeled == label) + np.arange(len(rows))
-    chosen: np.ndarray = order[np.argsort(number[order], kind="stable")][:n].astype(np.int64)
-    return chosen
