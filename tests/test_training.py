@@ -259,7 +259,7 @@ def test_the_transform_is_given_whole_batches_of_inputs():
 
 def test_only_training_sees_changed_images():
     class Recording(ResNet):
-        seen: list = []  # noqa: RUF012
+        seen: list = []  # noqa: RUF012 (all instances share it on purpose)
 
         def forward(self, images):
             self.seen.append((self.training, images.clone()))
@@ -300,7 +300,7 @@ def test_faster_arithmetic_gives_nearly_the_same_probabilities(name):
 
 def test_bfloat16_is_for_training_and_predictions_are_in_float32():
     class Recording(nn.Linear):
-        dtypes: list = []  # noqa: RUF012
+        dtypes: list = []  # noqa: RUF012 (all instances share it on purpose)
 
         def forward(self, rows):
             logits = super().forward(rows)
@@ -398,9 +398,9 @@ def test_the_same_seed_gives_the_same_network_with_every_option(options):
 
 @every_option
 def test_global_generators_are_left_alone_with_every_option(options):
-    before = np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
+    before = np.random.get_state(), torch.get_rng_state()  # noqa: NPY002 (that it stays as it was is tested)
     image_net(**options).fit(IMAGES, CODES).predict(IMAGES)
-    after = np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
+    after = np.random.get_state(), torch.get_rng_state()  # noqa: NPY002 (that it stays as it was is tested)
     np.testing.assert_array_equal(before[0][1], after[0][1])
     assert torch.equal(before[1], after[1])
 

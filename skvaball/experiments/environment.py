@@ -71,15 +71,11 @@ def _commit() -> str:
 
 
 class PeakMemory:
-    """The most memory that the process had, in MiB, since :meth:`start`."""
+    """The most memory that the process had, in MiB, whenever it was looked at."""
 
     def __init__(self) -> None:
         self.peak = 0.0
         self._process = psutil.Process()
-
-    def start(self) -> None:
-        """Begin anew."""
-        self.peak = 0.0
         self.look()
 
     def look(self) -> None:
@@ -91,7 +87,6 @@ class PeakMemory:
 def watched_memory() -> Iterator[PeakMemory]:
     """Look at the memory of the process many times a second while the block runs."""
     memory = PeakMemory()
-    memory.start()
     ended = threading.Event()
 
     def watch() -> None:

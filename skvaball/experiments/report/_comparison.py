@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from skvaball.experiments.report._ablations import data_set_key
 from skvaball.experiments.report._blocks import Cell, Figure, Section, Table
 from skvaball.experiments.report._figures import PANEL, Panel, draw_panels, in_percent
-from skvaball.experiments.report._results import METRICS, ORACLE, Results, Setting, balance_name
+from skvaball.experiments.report._results import METRICS, Results, Setting, balance_name
 from skvaball.experiments.report._summary import numbers_of
 from skvaball.experiments.report._words import (
     NOTHING,
@@ -31,6 +31,7 @@ from skvaball.experiments.statistics import (
     penalty_matrix,
     round_tests,
 )
+from skvaball.experiments.strategies import ORACLE
 from skvaball.plots import (
     CriticalDifferenceDisplay,
     PairedDifferenceDisplay,

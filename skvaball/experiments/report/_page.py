@@ -96,9 +96,10 @@ default="balanced_accuracy"
 
 def _template() -> Template:
     try:
-        import matplotlib  # noqa: F401 (say what is missing before anything is computed)
-        import scikit_posthocs  # noqa: F401
-        import statsmodels  # noqa: F401
+        # Imported here to say what is missing before anything is computed.
+        import matplotlib  # noqa: F401 (used by the displays)
+        import scikit_posthocs  # noqa: F401 (used by the statistics)
+        import statsmodels  # noqa: F401 (used by the statistics)
         from jinja2 import Environment, PackageLoader, StrictUndefined
     except ImportError as error:
         raise ImportError(

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from skvaball.experiments.store import RunKey
 from skvaball.plots import strategy_styles
 from skvaball.plots._bands import without_full
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 #: What identifies a run.
-KEYS = ["protocol", "balance", "strategy", "seed"]
+KEYS = list(RunKey._fields)
 #: The metrics of a report, and how they are written.
 METRICS = {
     "accuracy": "Accuracy",
@@ -27,8 +28,6 @@ BALANCES = {
     "sampling": "Balanced sampling",
     "logit_adjustment": "Logit adjustment",
 }
-#: Reference that knows the true labels: the ceiling, and no rival.
-ORACLE = "oracle"
 #: Stands by a strategy whose autoencoder learned nothing in some round.
 MARK = "†"
 #: With fewer seeds a comparison says next to nothing.
@@ -117,9 +116,7 @@ class Results:
 
     def queries_of(self, setting: Setting) -> pd.DataFrame:
         """The rounds of one setting in which labels were queried: all but the starts."""
-        rounds = self.curves_of(setting)
-        start = rounds.groupby(["strategy", "seed"])["n_labeled"].transform("min")
-        return rounds[rounds["n_labeled"] > start]
+        return after_start(self.curves_of(setting))
 
     def strategies_of(self, settings: Iterable[Setting]) -> list[str]:
         """The strategies that some of the settings have, in their order."""
@@ -140,6 +137,12 @@ class Results:
         """Strategies of a protocol with a run whose autoencoder learned nothing."""
         rounds = self.rounds[self.rounds["protocol"] == protocol]
         return set(rounds.loc[rounds["nothing_learned"].astype(bool), "strategy"])
+
+
+def after_start(rounds: pd.DataFrame) -> pd.DataFrame:
+    """The rounds of one setting but for the first of each run, for which nothing is queried."""
+    start = rounds.groupby(["strategy", "seed"])["n_labeled"].transform("min")
+    return rounds[rounds["n_labeled"] > start]
 
 
 def balance_name(balance: str) -> str:

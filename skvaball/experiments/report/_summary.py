@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from skvaball.experiments.report._results import METRICS, ReportStore, Results, load_results
+from skvaball.experiments.report._results import (
+    METRICS,
+    ReportStore,
+    Results,
+    after_start,
+    load_results,
+)
 from skvaball.experiments.statistics import (
     curve_areas,
     final_values,
@@ -136,9 +142,7 @@ def _summarize(rounds: pd.DataFrame, reference: str, metric: str) -> pd.DataFram
 
 
 def _add_costs(table: pd.DataFrame, rounds: pd.DataFrame) -> None:
-    start = rounds.groupby(["strategy", "seed"])["n_labeled"].transform("min")
-    queries = rounds[rounds["n_labeled"] > start]  # nothing is queried for the start
-    for name, rows in {"query_time": queries, "train_time": rounds}.items():
+    for name, rows in {"query_time": after_start(rounds), "train_time": rounds}.items():
         seconds = rows.groupby(["strategy", "seed"])[name].mean().groupby("strategy")
         table[name], table[f"{name}_sd"] = seconds.mean(), seconds.std()
     table["peak_memory"] = rounds.groupby("strategy")["peak_memory"].max()
