@@ -1,12 +1,16 @@
 """Deep features: what the layers of a fitted network say about a row."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from joblib import Memory
+from joblib import hash as joblib_hash
 from sklearn.utils import check_array
+from sklearn.utils.validation import check_memory
 from skorch import NeuralNet
 from torch import nn
 
@@ -17,6 +21,7 @@ from skvaball.utils.classifiers import (
     device_of,
     unwrap,
 )
+from skvaball.utils.parallel import map_rows
 from skvaball.utils.random import isolated_generators
 from skvaball.utils.rows import iter_chunks, n_rows
 
@@ -49,6 +54,11 @@ class FeatureReader:
         own input as features.
     batch_size : int, default=128
         Rows per forward pass of a network.
+    n_jobs : int or None, default=None
+        Chunks of rows read at a time, as in joblib.
+    memory : str, joblib.Memory or None, default=None
+        Where the features of a network's rows are kept on disk, so that whoever asks for
+        them again, with the same weights and layers, does not pay for them again.
 
     Raises
     ------
@@ -57,10 +67,18 @@ class FeatureReader:
     """
 
     def __init__(
-        self, view: ClassifierView, layers: Sequence[str] | str | None = None, batch_size: int = 128
+        self,
+        view: ClassifierView,
+        layers: Sequence[str] | str | None = None,
+        batch_size: int = 128,
+        *,
+        n_jobs: int | None = None,
+        memory: str | Memory | None = None,
     ) -> None:
         self.view = view
         self.batch_size = batch_size
+        self.n_jobs = n_jobs
+        self.memory = check_memory(memory)
         self.net = torch_net(view.classifier)
         self.layers = _tapped_layers(self.net, layers)
 
@@ -75,31 +93,60 @@ class FeatureReader:
         -------
         Features
         """
+        if n_rows(X) == 0:
+            raise ValueError("Found no rows (n_samples = 0); expected at least one.")
+        parts = map_rows(self.chunk_reader(), X, CHUNK_ROWS, self.n_jobs)
+        result: Features | None = None
+        start = 0
+        for part in parts:
+            if result is None:
+                values = np.empty((n_rows(X), part.values.shape[1]), dtype=np.float32)
+                result = Features(values, part.widths, np.empty(n_rows(X), dtype=np.int64))
+            stop = start + len(part.codes)
+            result.values[start:stop], result.codes[start:stop] = part.values, part.codes
+            start = stop
+        assert result is not None
+        return result
+
+    def chunk_reader(self) -> Callable[[Any], Features]:
+        """A function that reads the features of a chunk, from the disk if they are there."""
+        if self.net is None or self.memory.location is None:
+            return self.read_chunk
+        return partial(self.memory.cache(_read_cached, ignore=["reader"]), self._key(), reader=self)
+
+    def _key(self) -> str:
+        """What the features depend on, apart from the rows."""
+        weights = {
+            name: value.cpu().numpy() for name, value in self.net.module_.state_dict().items()
+        }
+        # The repr tells networks apart that have the same weights in other places.
+        parts = (repr(self.net.module_), weights, self.layers, self.batch_size)
+        scaling = [getattr(self.view.classifier, name, None) for name in ("mean_", "scale_")]
+        return str(joblib_hash((parts, self.view.transformers, scaling)))
+
+    def read_chunk(self, X: Any) -> Features:
+        """Features and predicted codes of rows that fit into memory, in this process."""
         # Networks and transformers are always given batches of one size: then a row has
         # the same features whatever rows stand beside it.
         pad = self.net is not None or bool(self.view.transformers)
         size = self.batch_size if pad else CHUNK_ROWS
-        values: np.ndarray | None = None
+        parts: list[np.ndarray] = []
+        codes: list[np.ndarray] = []
         widths: list[int] = []
-        codes = np.empty(n_rows(X), dtype=np.int64)
-        start = 0
         with self._isolated():
             for chunk, n in iter_chunks(X, size, pad=pad):
-                taps, predicted = self._read_chunk(chunk)
+                taps, predicted = self._read_batch(chunk)
                 widths = [tap.shape[1] for tap in taps]
-                if values is None:
-                    values = np.empty((len(codes), sum(widths)), dtype=np.float32)
-                np.concatenate([tap[:n] for tap in taps], axis=1, out=values[start : start + n])
-                codes[start : start + n] = predicted[:n]
-                start += n
-        if values is None:
-            raise ValueError("Found no rows (n_samples = 0); expected at least one.")
+                parts.append(np.concatenate([tap[:n] for tap in taps], axis=1))
+                codes.append(predicted[:n])
+        # By rows, also if the features came from a data frame: its layout rounds otherwise.
+        values = np.ascontiguousarray(np.concatenate(parts))
         if not np.isfinite(values).all():
             raise ValueError(
                 "The features contain NaN or infinity. Impute missing values in a Pipeline, "
                 "or check the training of the network."
             )
-        return Features(values, widths, codes)
+        return Features(values, widths, np.concatenate(codes))
 
     def _isolated(self) -> AbstractContextManager[None]:
         # The view takes care of a classifier that is no network.
@@ -107,7 +154,7 @@ class FeatureReader:
             return nullcontext()
         return isolated_generators(0, device_of(self.net))
 
-    def _read_chunk(self, X: Any) -> tuple[list[np.ndarray], np.ndarray]:
+    def _read_batch(self, X: Any) -> tuple[list[np.ndarray], np.ndarray]:
         if self.net is None:
             predicted = self.view.predict_codes(X)
             return [_plain_features(self.view.through_steps(X))], predicted
@@ -116,6 +163,11 @@ class FeatureReader:
         check_probabilities(probabilities)
         predicted = self.view.columns(probabilities.shape[1])[probabilities.argmax(axis=1)]
         return recorded.arrays(n_outputs=probabilities.shape[1]), predicted
+
+
+def _read_cached(key: str, X: Any, reader: FeatureReader) -> Features:
+    """What is kept on disk, under the key of the network and the rows."""
+    return reader.read_chunk(X)
 
 
 def deep_features(

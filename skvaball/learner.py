@@ -22,7 +22,7 @@ from skvaball.utils.classifiers import (
 )
 from skvaball.utils.labels import as_labels, check_labels, is_missing, resolve_classes
 from skvaball.utils.random import derive_seed, draw_seed
-from skvaball.utils.rows import as_rows, concat_rows, take_rows
+from skvaball.utils.rows import as_rows, concat_rows, is_lazy, take_rows
 from skvaball.vab import VaBQuerySelector
 
 
@@ -262,7 +262,7 @@ class ActiveLearner(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         """Check the width of rows; what else is good input, the classifier decides."""
         pipeline = validates_itself(self._template())
         X = as_rows(X, allow_1d=pipeline)
-        if is_skorch(self._template()) and not pipeline:
+        if is_skorch(self._template()) and not pipeline and not is_lazy(X):
             # skorch itself would train on NaN without a word.
             return validate_data(self, X, reset=reset, dtype="numeric", allow_nd=True)
         validate_data(self, X, reset=reset, skip_check_array=True)

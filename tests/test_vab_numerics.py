@@ -21,10 +21,10 @@ from skvaball.vab import VaBQuerySelector
 from skvaball.vab.autoencoder import ClassMaskedELBO, ClassMaskedVAE, VAEOutput, gaussian_kl
 from skvaball.vab.likelihood import (
     VECTORS_PER_CHUNK,
+    MaskedDecoder,
     class_activity,
     draw_noise,
     masked_kl,
-    masked_squared_errors,
     rows_per_chunk,
 )
 from skvaball.vab.posterior import (
@@ -102,7 +102,7 @@ CASES = [
 def test_masked_errors_equal_decoding_with_each_block_zeroed(
     block_sizes, n, n_draws, hidden, dtype, rtol
 ):
-    """The shortcuts through the first layer and the Gram matrix are exact."""
+    """The shortcuts through the first and the last layer are exact."""
     vae = make_vae(block_sizes, hidden=hidden or (9,))
     if not hidden:
         vae.decoder = nn.Sequential(nn.Linear(5, 4), nn.Linear(4, 12))
@@ -111,7 +111,7 @@ def test_masked_errors_equal_decoding_with_each_block_zeroed(
     assert n % rows_per_chunk(n_draws) != 0 or rows_per_chunk(n_draws) == 1
     target, mean, log_variance = encoded(vae, n, dtype)
     noise = normal_tensor(n_draws, sum(block_sizes), seed=2, dtype=dtype)
-    errors = masked_squared_errors(vae, target, mean, log_variance, noise)
+    errors = MaskedDecoder(vae, noise).squared_errors(target, mean, log_variance)
     assert errors.dtype == dtype
     expected = brute_force_errors(vae, target, mean, log_variance, noise)
     torch.testing.assert_close(errors.double(), expected, rtol=rtol, atol=0)
@@ -128,7 +128,7 @@ def test_masked_errors_of_a_trained_autoencoder_keep_their_digits():
     with torch.no_grad():
         target, mean, log_variance = vae.encode(standardized)
     noise = normal_tensor(100, mean.shape[1], seed=3)
-    errors = masked_squared_errors(vae, target, mean, log_variance, noise)
+    errors = MaskedDecoder(vae, noise).squared_errors(target, mean, log_variance)
     expected = brute_force_errors(vae, target, mean, log_variance, noise)
     torch.testing.assert_close(errors.double(), expected, rtol=1e-5, atol=0)
 
@@ -140,7 +140,7 @@ def test_masked_errors_leave_their_arguments_and_the_decoder_as_they_were():
     arguments = (target, mean, log_variance, noise)
     before = [part.clone() for part in arguments]
     weights = copy.deepcopy(vae.state_dict())
-    masked_squared_errors(vae, *arguments)
+    MaskedDecoder(vae, noise).squared_errors(target, mean, log_variance)
     assert all(torch.equal(a, b) for a, b in zip(arguments, before, strict=True))
     assert all(torch.equal(value, weights[name]) for name, value in vae.state_dict().items())
 
@@ -599,7 +599,7 @@ def test_training_on_linear_gaussian_data_reaches_the_exact_evidence():
     with torch.no_grad():
         target, mean, log_variance = vae.encode(X)
         noise = torch.from_numpy(draw_noise(4096, 4, 0))
-        errors = masked_squared_errors(vae, target, mean, log_variance, noise)
+        errors = MaskedDecoder(vae, noise).squared_errors(target, mean, log_variance)
         bound = -errors / (2 * variance) - n_outputs / 2 * math.log(2 * math.pi * variance)
         bound -= masked_kl(vae, mean, log_variance)
 

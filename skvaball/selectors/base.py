@@ -33,7 +33,7 @@ from skvaball.utils.labels import (
     resolve_classes,
 )
 from skvaball.utils.random import derive_seed, draw_seed
-from skvaball.utils.rows import n_rows, take_rows
+from skvaball.utils.rows import is_lazy, n_rows, take_rows
 
 
 class QuerySelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -351,8 +351,9 @@ class QuerySelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         """Check rows; a Pipeline checks its own input, a Dataset is read later."""
         if isinstance(X, Dataset):
             return X
-        if self.estimator is not None and validates_itself(self.estimator):
-            # A view of the Pipeline's own width: its steps decide on types and gaps.
+        if is_lazy(X) or (self.estimator is not None and validates_itself(self.estimator)):
+            # The width alone: the steps of a Pipeline decide on types and gaps, and the rows
+            # of a lazy array are looked at when they are read.
             validate_data(self, X, reset=reset, skip_check_array=True)
             return X
         # float32 and float64 stay as they are: a memmap is checked, not copied.

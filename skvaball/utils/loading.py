@@ -12,6 +12,10 @@ import torch
 QUIET: dict[str, Any] = {"callbacks__print_log": None}
 
 
+#: Rows that are brought into float64 at a time.
+CHUNK_ROWS = 4096
+
+
 def _as_tensors(X: Any, device: str) -> Any:
     if isinstance(X, dict):
         return {name: torch.as_tensor(part, device=device) for name, part in X.items()}
@@ -97,8 +101,13 @@ def standardization(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     A constant feature has scale 1.
     """
     axes = (0, *range(2, X.ndim))
-    mean = X.mean(axis=axes, dtype=np.float64, keepdims=True)[0]
-    scale = X.std(axis=axes, dtype=np.float64, keepdims=True)[0]
+    # In chunks: float64 copies of all rows would need twice their memory.
+    chunks = [X[start : start + CHUNK_ROWS] for start in range(0, len(X), CHUNK_ROWS)]
+    n_values = X.size // X.shape[1]
+    total = sum(chunk.sum(axis=axes, dtype=np.float64, keepdims=True) for chunk in chunks)
+    mean = total[0] / n_values
+    squares = sum(np.square(chunk - mean).sum(axis=axes, keepdims=True) for chunk in chunks)
+    scale = np.sqrt(squares[0] / n_values)
     # Relative to the mean: a large constant has a tiny deviation by rounding alone.
     constant = scale <= 1e-6 * np.maximum(np.abs(mean), 1e-30)
     return mean.astype(np.float32), np.where(constant, 1.0, scale).astype(np.float32)

@@ -1,4 +1,7 @@
-"""Rows of whatever holds data: arrays, memmaps, data frames, sparse matrices, lists, Datasets."""
+"""Rows of whatever holds data: arrays, memmaps, data frames, sparse matrices, lists, Datasets.
+
+Arrays of Dask, Zarr and HDF5, whose rows are elsewhere, are never read as a whole.
+"""
 
 from collections.abc import Iterator
 from typing import Any
@@ -11,22 +14,79 @@ from sklearn.utils.validation import _num_samples
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset
 
 
+def is_lazy(X: Any) -> bool:
+    """Whether X is an array in chunks that are elsewhere: of Dask, Zarr or HDF5."""
+    return hasattr(X, "chunks") and hasattr(X, "shape") and hasattr(X, "dtype")
+
+
+def is_dask(X: Any) -> bool:
+    """Whether X is a Dask array."""
+    return is_lazy(X) and hasattr(X, "__dask_graph__")
+
+
 def n_rows(X: Any) -> int:
-    """Number of rows."""
+    """Number of rows.
+
+    Raises
+    ------
+    ValueError
+        If a Dask array does not know it.
+    """
     if isinstance(X, Dataset):
         return len(X)  # type: ignore[arg-type]  # map-style datasets have a length
+    if is_lazy(X) and np.isnan(X.shape[0]):
+        raise ValueError(
+            "The Dask array does not know how many rows it has. Call compute_chunk_sizes() on it."
+        )
     return int(_num_samples(X))
 
 
 def take_rows(X: Any, positions: np.ndarray) -> Any:
-    """Rows at the positions, of the same kind as X (of a memmap: a copy in memory)."""
+    """Rows at the positions, of the same kind as X (of a memmap or a lazy array: in memory)."""
     if isinstance(X, Dataset):
         return Subset(X, positions.tolist())
-    return _safe_indexing(X, positions)
+    return _take_lazily(X, positions) if is_lazy(X) else _safe_indexing(X, positions)
+
+
+def _take_lazily(X: Any, positions: np.ndarray) -> np.ndarray:
+    """Rows of a lazy array: each block with any of them is read once."""
+    rows = np.empty((len(positions), *X.shape[1:]), dtype=X.dtype)
+    start = 0
+    for block in _blocks(X):
+        wanted = np.flatnonzero((positions >= start) & (positions < start + len(block)))
+        if len(wanted):
+            rows[wanted] = np.asarray(block)[positions[wanted] - start]
+        start += len(block)
+    return rows
+
+
+class _Block:
+    """Consecutive rows of a lazy array, read when they are asked for."""
+
+    def __init__(self, X: Any, start: int, stop: int) -> None:
+        self.X, self.start, self.stop = X, start, stop
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.asarray(self.X[self.start : self.stop], dtype=dtype)
+
+
+def _blocks(X: Any) -> Iterator[_Block]:
+    """The rows of a lazy array in the blocks in which they are stored."""
+    lengths = X.chunks[0] if X.chunks else len(X)  # HDF5: None if it is stored in one piece
+    if isinstance(lengths, int | np.integer):  # Zarr and HDF5: all of one size, but the last
+        lengths = np.diff([*range(0, len(X), lengths), len(X)])
+    stops = np.cumsum(lengths)
+    for length, stop in zip(lengths, stops, strict=True):
+        yield _Block(X, int(stop - length), int(stop))
 
 
 def to_array(X: Any) -> Any:
-    """A torch Dataset as one array of its inputs; anything else as it is."""
+    """A torch Dataset as one array of its inputs, a lazy array in memory; others as they are."""
+    if is_lazy(X):
+        return np.asarray(X)
     if not isinstance(X, Dataset):
         return X
     batches = [
@@ -91,14 +151,18 @@ def iter_chunks(X: Any, size: int, *, pad: bool = False) -> Iterator[tuple[Any, 
     ------
     (chunk, n) : the rows, and the number of rows that are not padding
     """
+    if is_lazy(X):
+        for block in _blocks(X):
+            yield from iter_chunks(np.asarray(block), size, pad=pad)
+        return
     total = n_rows(X)
     for start in range(0, total, size):
         stop = min(start + size, total)
-        if pad:
-            positions = np.minimum(np.arange(start, start + size), stop - 1)
-        else:
-            positions = np.arange(start, stop)
-        yield to_array(take_rows(X, positions)), stop - start
+        if isinstance(X, np.ndarray) and not (pad and stop - start < size):
+            yield X[start:stop], stop - start  # nothing is copied
+            continue
+        positions = np.arange(start, start + size if pad else stop)
+        yield to_array(take_rows(X, np.minimum(positions, stop - 1))), stop - start
 
 
 def concat_rows(first: Any, second: Any) -> Any:

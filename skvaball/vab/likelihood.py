@@ -5,20 +5,30 @@ decoder. Four exact savings keep it affordable:
 
 * a row is encoded once, and its KL divergence has a closed form;
 * setting block n to zero changes the first decoder layer by ``W_n z_n`` alone;
-* the decoder ends in a linear layer, so the squared error is a quadratic form of the
-  last hidden layer: its Gram matrix (hidden x hidden) replaces the wide output;
-* the linear part of that form needs only the mean over the draws.
+* the decoder ends in a linear layer ``W h + b``, so with W = Q R and r = b - x the squared
+  error is ``|R h|^2 + 2 r' W h + |r|^2``: the triangle R (hidden x hidden) replaces the wide
+  output, and a quarter of it need not be multiplied either;
+* the linear part of that sum needs only the mean of h over the draws.
+
+What is left are products of matrices that are as wide as the hidden layers.
 """
+
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from scipy.special import log_softmax
 from scipy.stats import norm, qmc
 from torch import nn
 
 from skvaball.vab.autoencoder import ClassMaskedVAE, gaussian_kl
 
-#: Decoded vectors held at once. Small enough for the caches, large enough for the products.
-VECTORS_PER_CHUNK = 4096
+#: Decoded vectors held at once: small enough for the caches, large enough for the products.
+VECTORS_PER_CHUNK = 2048
+#: The same on a GPU, which needs more to be busy: 128 MiB per hidden layer of 128.
+VECTORS_PER_CHUNK_GPU = 2**18
+#: All draws.
+ALL = slice(None)
 
 
 def draw_noise(n_draws: int, n_latent: int, seed: int) -> np.ndarray:
@@ -47,9 +57,10 @@ def draw_noise(n_draws: int, n_latent: int, seed: int) -> np.ndarray:
     return noise
 
 
-def rows_per_chunk(n_draws: int) -> int:
+def rows_per_chunk(n_draws: int, device: str | torch.device = "cpu") -> int:
     """Rows that are decoded at once: products of one shape, whatever the batch."""
-    return max(1, VECTORS_PER_CHUNK // n_draws)
+    on_cpu = torch.device(device).type == "cpu"
+    return max(1, (VECTORS_PER_CHUNK if on_cpu else VECTORS_PER_CHUNK_GPU) // n_draws)
 
 
 def class_activity(
@@ -72,58 +83,202 @@ def masked_kl(vae: ClassMaskedVAE, mean: torch.Tensor, log_variance: torch.Tenso
     return by_block.sum(1, keepdim=True) - by_block
 
 
-@torch.inference_mode()
-def masked_squared_errors(
-    vae: ClassMaskedVAE,
-    target: torch.Tensor,
-    mean: torch.Tensor,
-    log_variance: torch.Tensor,
-    noise: torch.Tensor,
-) -> torch.Tensor:
-    """Expected squared reconstruction error under each class mask (Eq. 9).
+class MaskedDecoder:
+    """Decodes rows under each class mask, and keeps what is left of each: a squared error.
 
     Parameters
     ----------
     vae : ClassMaskedVAE
         The autoencoder.
-    target : tensor of shape (n, n_projected)
-        What is to be reconstructed.
-    mean, log_variance : tensors of shape (n, n_latent)
-        The encoder's posterior.
     noise : tensor of shape (n_draws, n_latent)
-        Standard normal draws, shared by all rows.
-
-    Returns
-    -------
-    tensor of shape (n, n_classes)
-        Squared error, summed over dimensions and averaged over draws.
+        Standard normal draws, shared by all rows, on the device and of the type of the
+        autoencoder.
     """
-    first, *middle, last = list(vae.decoder)
-    assert isinstance(first, nn.Linear)
-    assert isinstance(last, nn.Linear)
-    n, n_draws = len(target), len(noise)
-    gram = last.weight.T @ last.weight
-    residual = last.bias - target
-    projected = residual @ last.weight
-    constant = residual.square().sum(1)
-    std = (0.5 * log_variance).exp()
-    errors = target.new_empty(n, vae.n_classes)
-    rows = rows_per_chunk(n_draws)
-    for start in range(0, n, rows):
-        part = slice(start, start + rows)
-        z = (mean[part, None] + std[part, None] * noise).flatten(0, 1)
-        base = torch.addmm(first.bias, z, first.weight.T)
-        for k, block in enumerate(vae.blocks):
-            hidden = base - z[:, block] @ first.weight[:, block].T
-            hidden = _apply(middle, hidden)
-            quadratic = ((hidden @ gram) * hidden).sum(1).unflatten(0, (-1, n_draws)).mean(1)
-            average = hidden.unflatten(0, (-1, n_draws)).mean(1)
-            linear = (average * projected[part]).sum(1)
-            errors[part, k] = quadratic + 2 * linear + constant[part]
-    return errors.clamp_(min=0)
+
+    @torch.inference_mode()
+    def __init__(self, vae: ClassMaskedVAE, noise: torch.Tensor) -> None:
+        first, *middle, last = list(vae.decoder)
+        assert isinstance(first, nn.Linear)
+        assert isinstance(last, nn.Linear)
+        self.noise = noise
+        self.blocks = vae.blocks
+        self.first = first
+        self.first_of_block = [first.weight[:, block].T.contiguous() for block in vae.blocks]
+        self.middle = middle
+        self.last = last
+        # In float64: once for all rows, so that its rounding is none of theirs.
+        triangle = torch.linalg.qr(last.weight.double(), mode="r").R.to(noise.dtype)
+        # Whole groups of 16 columns: other products round a row by its place.
+        half = len(triangle) // 2 // 16 * 16
+        self.upper = triangle[:half].T.contiguous()
+        # Zero in front of the diagonal.
+        self.lower = triangle[half:, half:].T.contiguous()
+        outputs = [layer.out_features for layer in middle if isinstance(layer, nn.Linear)]
+        self.widths = [*outputs, self.upper.shape[1], self.lower.shape[1]]
+
+    @torch.inference_mode()
+    def squared_errors(
+        self, target: torch.Tensor, mean: torch.Tensor, log_variance: torch.Tensor
+    ) -> torch.Tensor:
+        """Expected squared reconstruction error under each class mask (Eq. 9).
+
+        Parameters
+        ----------
+        target : tensor of shape (n, n_projected)
+            What is to be reconstructed.
+        mean, log_variance : tensors of shape (n, n_latent)
+            The encoder's posterior.
+
+        Returns
+        -------
+        tensor of shape (n, n_classes)
+            Squared error, summed over dimensions and averaged over draws.
+        """
+        residual = self.last.bias - target
+        std = (0.5 * log_variance).exp()
+        linear = 2 * residual @ self.last.weight
+        errors = residual.square().sum(1, keepdim=True).repeat(1, len(self.blocks))
+        rows = rows_per_chunk(len(self.noise), target.device)
+        for start in range(0, len(target), rows):
+            part = slice(start, start + rows)
+            z = (mean[part, None] + std[part, None] * self.noise).flatten(0, 1)
+            errors[part] += self._reconstructed(z, linear[part])
+        positive: torch.Tensor = errors.clamp_(min=0)
+        return positive
+
+    def _reconstructed(self, z: torch.Tensor, linear: torch.Tensor) -> torch.Tensor:
+        """|R h|^2 + linear . h under each mask, averaged over the draws: (n, n_classes)."""
+        n, n_draws = len(linear), len(self.noise)
+        base = torch.addmm(self.first.bias, z, self.first.weight.T)
+        # One memory for all classes: it stays in the caches, and fresh pages cost as much as
+        # a product.
+        memory = [torch.empty_like(base), *(z.new_empty(len(z), w) for w in self.widths)]
+        result = linear.new_empty(n, len(self.blocks))
+        half = self.upper.shape[1]
+        for k, (block, weight) in enumerate(zip(self.blocks, self.first_of_block, strict=True)):
+            hidden = torch.addmm(base, z[:, block], weight, alpha=-1, out=memory[0])
+            hidden = _apply(self.middle, hidden, memory[1:-2])
+            torch.mm(hidden, self.upper, out=memory[-2])
+            torch.mm(hidden[:, half:], self.lower, out=memory[-1])
+            squares = _sum_of_squares(memory[-2], n) + _sum_of_squares(memory[-1], n)
+            average = hidden.unflatten(0, (n, n_draws)).mean(1)
+            result[:, k] = squares / n_draws + (average * linear).sum(1)
+        return result
 
 
-def _apply(layers: list[nn.Module], X: torch.Tensor) -> torch.Tensor:
+def _sum_of_squares(values: torch.Tensor, n: int) -> torch.Tensor:
+    """Sum of squares of n equal parts."""
+    squares: torch.Tensor = torch.linalg.vector_norm(values.view(n, -1), dim=1).square_()
+    return squares
+
+
+def _apply(layers: list[nn.Module], X: torch.Tensor, memory: list[torch.Tensor]) -> torch.Tensor:
+    """Linear layers, each into the memory given for it, and the ReLUs between them, in place."""
+    outputs = iter(memory)
     for layer in layers:
-        X = torch.relu_(X) if isinstance(layer, nn.ReLU) else layer(X)
+        if isinstance(layer, nn.Linear):
+            X = torch.addmm(layer.bias, X, layer.weight.T, out=next(outputs))
+        else:
+            torch.relu_(X)
     return X
+
+
+class Decoded(NamedTuple):
+    """What the likelihood of rows is made of: (n, n_classes) float64 each."""
+
+    errors: np.ndarray  # squared error under each mask, over dimensions summed
+    kl: np.ndarray  # KL divergence under each mask
+    activity: np.ndarray  # activity of each block (Eq. 7)
+
+
+class ClassLikelihood:
+    """Likelihood of rows under each class, from a trained autoencoder (Eq. 9).
+
+    Calling it with features of shape (n, n_features) gives log p(x|yhat_n), (n, n_classes)
+    in float64. It knows all that the likelihood of a row depends on, so that rows can be
+    scored wherever they are, and in any order.
+
+    Parameters
+    ----------
+    vae : ClassMaskedVAE
+        Trained; it stays on its device.
+    noise : ndarray of shape (n_draws, n_latent)
+        Standard normal draws.
+    mean, scale : ndarray of shape (n_features,)
+        Standardization of the features.
+    class_term : bool
+        Whether the class loss under each label is evidence as well.
+
+    Attributes
+    ----------
+    variance : float
+        Variance of the Gaussian decoder.
+    temperature : float
+        Divides the evidence lower bound.
+    """
+
+    def __init__(
+        self,
+        vae: ClassMaskedVAE,
+        noise: np.ndarray,
+        mean: np.ndarray,
+        scale: np.ndarray,
+        *,
+        class_term: bool,
+    ) -> None:
+        self.vae = vae.eval()
+        self.noise = noise.astype(np.float32)
+        self.mean = mean
+        self.scale = scale
+        self.class_term = class_term
+        self.variance = 1.0
+        self.temperature = 1.0
+
+    def __call__(self, values: np.ndarray) -> np.ndarray:
+        """Log-likelihood log p(x|yhat_n) of rows, by all draws."""
+        return self.of(self.decode(values))
+
+    def of(self, decoded: Decoded) -> np.ndarray:
+        """Log-likelihood log p(x|yhat_n) of rows that have been decoded."""
+        log_likelihood = self.evidence(decoded) / self.temperature
+        if not self.class_term:
+            return log_likelihood
+        # Not over the temperature: the label is one outcome, with no dimensions to count twice.
+        both: np.ndarray = log_likelihood + log_softmax(-decoded.activity, axis=1)
+        return both
+
+    def early(self, values: np.ndarray, n_draws: int) -> tuple[np.ndarray, np.ndarray]:
+        """Log-likelihoods by the first half of ``n_draws`` draws, and by all of these."""
+        half = n_draws // 2
+        first, second = self.decode(values, slice(half)), self.decode(values, slice(half, n_draws))
+        both = Decoded(*((a + b) / 2 for a, b in zip(first, second, strict=True)))
+        return self.of(first), self.of(both)
+
+    def evidence(self, decoded: Decoded) -> np.ndarray:
+        """Evidence lower bound of a Gaussian decoder under each mask, in nats."""
+        constant = 0.5 * self.vae.projection.n_outputs * np.log(2 * np.pi * self.variance)
+        bound: np.ndarray = -decoded.errors / (2 * self.variance) - constant - decoded.kl
+        return bound
+
+    @torch.inference_mode()
+    def decode(self, values: np.ndarray, draws: slice = ALL) -> Decoded:
+        """Decode rows under each mask, by some of the draws or all."""
+        device = self.vae.block_of_latent.device
+        noise = torch.from_numpy(self.noise[draws]).to(device)
+        decoder = MaskedDecoder(self.vae, noise)
+        # Chunks of one size: a row has the same score whatever rows stand beside it.
+        size = rows_per_chunk(len(noise), device)
+        results: list[list[torch.Tensor]] = [[], [], []]
+        for start in range(0, len(values), size):
+            part = values[start : start + size]
+            standardized = (part - self.mean) / self.scale
+            padded = np.pad(standardized, ((0, size - len(part)), (0, 0)), mode="edge")
+            target, mean, log_variance = self.vae.encode(torch.from_numpy(padded).to(device))
+            terms = (
+                decoder.squared_errors(target, mean, log_variance),
+                masked_kl(self.vae, mean, log_variance),
+                class_activity(self.vae, mean, log_variance, noise),
+            )
+            for result, term in zip(results, terms, strict=True):
+                result.append(term[: len(part)].double())
+        return Decoded(*(torch.cat(result).cpu().numpy() for result in results))

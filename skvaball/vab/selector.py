@@ -2,16 +2,17 @@
 
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from numbers import Integral, Real
 from typing import Any, Self
 
 import numpy as np
 import torch
+from joblib import Memory
 from numpy.typing import ArrayLike
-from scipy.special import log_softmax
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from skorch import NeuralNet
 from skorch.callbacks import Callback, PassthroughScoring
@@ -22,16 +23,12 @@ from skvaball.networks import DeepClassifier
 from skvaball.selectors.base import QuerySelector, top_positions
 from skvaball.utils.classifiers import ClassifierView, fit_classifier, is_frozen, unwrap
 from skvaball.utils.loading import QUIET, TensorLoader, standardization
+from skvaball.utils.parallel import map_rows
 from skvaball.utils.random import derive_seed, isolated_generators
-from skvaball.utils.rows import take_rows
+from skvaball.utils.rows import n_rows, take_rows
 from skvaball.vab.autoencoder import ACTIVITIES, ClassMaskedELBO, ClassMaskedVAE
-from skvaball.vab.likelihood import (
-    class_activity,
-    draw_noise,
-    masked_kl,
-    masked_squared_errors,
-    rows_per_chunk,
-)
+from skvaball.vab.elimination import eliminate
+from skvaball.vab.likelihood import ClassLikelihood, draw_noise
 from skvaball.vab.posterior import (
     calibrated_temperature,
     class_difficulty,
@@ -49,6 +46,10 @@ PAPER_EPOCHS = 20
 MIN_STEPS = 300
 #: Parts into which the labeled rows are split for difficulty="out_of_fold".
 FOLDS = 5
+#: Draws by which rows are first scored in a query, where elimination decides on the others.
+EARLY_DRAWS = 8
+#: Rows that are scored at once.
+CHUNK_ROWS = 4096
 #: A decoder that reproduces its target exactly would have no variance to divide by.
 MIN_VARIANCE = 1e-8
 
@@ -119,6 +120,11 @@ class VaBQuerySelector(QuerySelector):
     n_draws : int, default=32
         Monte-Carlo draws of the latent variables per row and class (Eq. 9); powers of two
         are spread best. The paper has 100.
+    confidence : float or None, default=0.99
+        With ``batch="top"`` a query gives all draws only to rows that might be among the n
+        highest or not; the others are left after 8 draws. This is the probability that the
+        score of a row is within the bound by which it is left, in (0, 1). None: all draws
+        for every row. ``score_samples`` and ``transform`` use all draws always.
     decoder_variance : "ml" or float, default="ml"
         Variance of the Gaussian decoder in the likelihood; "ml" is its
         maximum-likelihood value, the mean squared error on the pool.
@@ -137,8 +143,17 @@ class VaBQuerySelector(QuerySelector):
         that there are at least 300 training steps.
     batch_size : int, default=64
         Rows per training step, and per forward pass of the classifier.
+    max_samples : int or None, default=65536
+        Rows of the pool on which the autoencoder is trained: a random sample of a larger
+        pool, whose features are then never held in memory together. None: all rows.
     device : str, default="cpu"
         Where the autoencoder lives, such as "cuda". The classifier stays where it is.
+    n_jobs : int or None, default=None
+        Chunks of rows whose features are read, or which are scored, at a time, as in joblib:
+        inside ``joblib.parallel_config("dask")`` on the workers of a cluster.
+    memory : str, joblib.Memory or None, default=None
+        Where the features of a network are kept on disk for the next who wants them, as
+        another strategy with the same classifier and pool.
     classes : array-like of shape (n_classes,) or None, default=None
         All classes, if some may be missing from the labeled rows.
     missing_label : object, default=-1
@@ -171,8 +186,11 @@ class VaBQuerySelector(QuerySelector):
         Variance of the Gaussian decoder.
     temperature_ : float
         What the log-likelihoods are divided by.
+    draws_used_ : ndarray of shape (n_pool,), int64
+        Draws behind the score of each row in the last query: fewer than ``n_draws`` for
+        rows that were left early. Only after a query.
     timings_ : dict of str to float
-        Seconds of each stage of ``fit``.
+        Seconds of each stage of ``fit``, and of the last query's scores.
     n_features_in_ : int
         Number of features seen in fit.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -239,13 +257,17 @@ class VaBQuerySelector(QuerySelector):
         "n_units": [Interval(Integral, 1, None, closed="left")],
         "hidden": ["array-like"],
         "n_draws": [Interval(Integral, 1, None, closed="left")],
+        "confidence": [Interval(Real, 0, 1, closed="neither"), None],
         "decoder_variance": [StrOptions({"ml"}), Interval(Real, 0, None, closed="neither")],
         "temperature": [StrOptions({"calibrated"}), Interval(Real, 0, None, closed="neither")],
         "class_term": ["boolean"],
         "lr": [Interval(Real, 0, None, closed="neither")],
         "max_epochs": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "batch_size": [Interval(Integral, 2, None, closed="left")],
+        "max_samples": [Interval(Integral, 1, None, closed="left"), None],
         "device": [str, torch.device],
+        "n_jobs": [Integral, None],
+        "memory": [str, HasMethods(["cache"]), None],
         "verbose": ["verbose"],
     }
 
@@ -269,13 +291,17 @@ class VaBQuerySelector(QuerySelector):
         n_units: int = 128,
         hidden: Sequence[int] = (128, 128, 128),
         n_draws: int = 32,
+        confidence: float | None = 0.99,
         decoder_variance: str | float = "ml",
         temperature: str | float = "calibrated",
         class_term: bool = True,
         lr: float = 1e-3,
         max_epochs: int | str = "auto",
         batch_size: int = 64,
+        max_samples: int | None = 65536,
         device: str = "cpu",
+        n_jobs: int | None = None,
+        memory: str | Memory | None = None,
         classes: ArrayLike | None = None,
         missing_label: Any = -1,
         verbose: int = 0,
@@ -300,13 +326,17 @@ class VaBQuerySelector(QuerySelector):
         self.n_units = n_units
         self.hidden = hidden
         self.n_draws = n_draws
+        self.confidence = confidence
         self.decoder_variance = decoder_variance
         self.temperature = temperature
         self.class_term = class_term
         self.lr = lr
         self.max_epochs = max_epochs
         self.batch_size = batch_size
+        self.max_samples = max_samples
         self.device = device
+        self.n_jobs = n_jobs
+        self.memory = memory
         self.verbose = verbose
 
     @classmethod
@@ -344,6 +374,8 @@ class VaBQuerySelector(QuerySelector):
             "hidden": (128, 128, 128),
             "n_units": 128,
             "n_draws": 100,
+            "confidence": None,
+            "max_samples": None,
             "projection": "learned",
             "activity": "square",
             "temperature": 1.0,
@@ -388,23 +420,38 @@ class VaBQuerySelector(QuerySelector):
                 "network. Leave layers=None to use its input as features."
             )
 
-    def _fit_pool(self, X_labeled: Any, codes: np.ndarray, X_pool: Any) -> Features:
+    def _fit_pool(self, X_labeled: Any, codes: np.ndarray, X_pool: Any) -> Features | None:
         self.timings_: dict[str, float] = {}
         block_sizes = self._block_sizes()
         with self._timed("features"):
-            self._reader = FeatureReader(self._view, self.layers, self.batch_size)
-            pool = self._reader.read(X_pool)
+            self._reader = FeatureReader(
+                self._view, self.layers, self.batch_size, n_jobs=self.n_jobs, memory=self.memory
+            )
+            sample = self._sample(n_rows(X_pool))
+            pool = self._reader.read(X_pool if sample is None else take_rows(X_pool, sample))
         with self._timed("difficulty and prior"):
             predicted = self._predict_labeled(X_labeled, codes)
             self._count_classes(codes, predicted, pool.codes)
         with self._timed("autoencoder"):
-            self._mean, self._scale = standardization(pool.values)
-            self.vae_ = self._train_vae(pool, block_sizes)
+            mean, scale = standardization(pool.values)
+            standardized = pool.values - mean
+            standardized /= scale
+            self.vae_ = self._train_vae(standardized, pool, block_sizes)
+            del standardized
             noise = draw_noise(self.n_draws, sum(block_sizes), derive_seed(self._seed, "noise"))
-            self._noise = torch.from_numpy(noise.astype(np.float32))
+            self._likelihood = ClassLikelihood(
+                self.vae_.module_, noise, mean, scale, class_term=self.class_term
+            )
         with self._timed("diagnostics"):
             self._measure(pool)
-        return pool
+        return pool if sample is None else None
+
+    def _sample(self, n_pool: int) -> np.ndarray | None:
+        """Rows of the pool that the autoencoder is trained on, None for all."""
+        if self.max_samples is None or n_pool <= self.max_samples:
+            return None
+        rng = np.random.default_rng(derive_seed(self._seed, "sample"))
+        return np.sort(rng.choice(n_pool, self.max_samples, replace=False))
 
     def _block_sizes(self) -> list[int]:
         n_classes = len(self.classes_)
@@ -457,7 +504,9 @@ class VaBQuerySelector(QuerySelector):
         if not self.use_prior:
             self.prior_ = np.full(n_classes, 1.0 / n_classes)
 
-    def _train_vae(self, pool: Features, block_sizes: list[int]) -> NeuralNet:
+    def _train_vae(
+        self, standardized: np.ndarray, pool: Features, block_sizes: list[int]
+    ) -> NeuralNet:
         n_batches = int(np.ceil(len(pool.codes) / self.batch_size))
         epochs = self.max_epochs
         if epochs == "auto":
@@ -486,9 +535,8 @@ class VaBQuerySelector(QuerySelector):
             verbose=max(0, int(self.verbose) - 1),
             **QUIET if self.verbose < 2 else {},
         )
-        X = self._standardized(pool.values)
         with isolated_generators(derive_seed(self._seed, "autoencoder"), str(self.device)):
-            net.fit({"X": X, "labels": pool.codes}, pool.codes)
+            net.fit({"X": standardized, "labels": pool.codes}, pool.codes)
         if not np.isfinite(net.history[-1, "train_loss"]):
             raise ValueError(
                 "The training of the autoencoder diverged: its loss is "
@@ -503,19 +551,21 @@ class VaBQuerySelector(QuerySelector):
         if len(rows) > DIAGNOSTIC_ROWS:
             rows = np.sort(rng.choice(rows, DIAGNOSTIC_ROWS, replace=False))
         values, codes = pool.values[rows], pool.codes[rows]
-        errors, kl, activity = self._decode(values)
+        decoded = self._likelihood.decode(values)
         if self.decoder_variance == "ml":
-            own = errors[np.arange(len(rows)), codes]
+            own = decoded.errors[np.arange(len(rows)), codes]
             n_outputs = self.vae_.module_.projection.n_outputs
             self.decoder_variance_ = max(float(own.mean() / n_outputs), MIN_VARIANCE)
         else:
             self.decoder_variance_ = float(self.decoder_variance)
-        self.vae_agreement_ = float(np.mean(activity.argmin(axis=1) == codes))
-        log_likelihood = self._gaussian_elbo(errors, kl)
+        self._likelihood.variance = self.decoder_variance_
+        self.vae_agreement_ = float(np.mean(decoded.activity.argmin(axis=1) == codes))
+        log_likelihood = self._likelihood.evidence(decoded)
         if self.temperature == "calibrated":
             self.temperature_ = calibrated_temperature(log_likelihood, self.prior_, codes)
         else:
             self.temperature_ = float(self.temperature)
+        self._likelihood.temperature = self.temperature_
         favoured = log_likelihood.argmax(axis=1)
         self.likelihood_agreement_ = float(np.mean(favoured == codes))
         _warn_if_nothing_learned(favoured, codes, len(self.classes_))
@@ -530,72 +580,62 @@ class VaBQuerySelector(QuerySelector):
 
     # -- scoring -------------------------------------------------------------------------
 
-    def _standardized(self, values: np.ndarray) -> np.ndarray:
-        standardized: np.ndarray = (values - self._mean) / self._scale
-        return standardized
-
-    def _decode(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Squared errors and KL under each mask, and block activities: (n, n_classes) each."""
-        vae: ClassMaskedVAE = self.vae_.module_.eval()
-        noise = self._noise.to(self.vae_.device)
-        # Chunks of one size: a row has the same score whatever rows stand beside it.
-        size = rows_per_chunk(self.n_draws)
-        results: list[list[np.ndarray]] = [[], [], []]
-        for start in range(0, len(values), size):
-            part = self._standardized(values[start : start + size])
-            padded = np.pad(part, ((0, size - len(part)), (0, 0)), mode="edge")
-            with torch.inference_mode():
-                target, mean, log_variance = vae.encode(torch.from_numpy(padded).to(noise.device))
-                parts = (
-                    masked_squared_errors(vae, target, mean, log_variance, noise),
-                    masked_kl(vae, mean, log_variance),
-                    class_activity(vae, mean, log_variance, noise),
-                )
-            for result, tensor in zip(results, parts, strict=True):
-                result.append(tensor[: len(part)].double().cpu().numpy())
-        errors, kl, activity = (np.concatenate(result) for result in results)
-        return errors, kl, activity
-
-    def _gaussian_elbo(self, errors: np.ndarray, kl: np.ndarray) -> np.ndarray:
-        """Evidence lower bound of a Gaussian decoder under each mask."""
-        n_outputs = self.vae_.module_.projection.n_outputs
-        variance = self.decoder_variance_
-        constant = 0.5 * n_outputs * np.log(2 * np.pi * variance)
-        log_likelihood: np.ndarray = -errors / (2 * variance) - constant - kl
-        return log_likelihood
-
-    def _log_likelihood(self, features: Features) -> np.ndarray:
-        errors, kl, activity = self._decode(features.values)
-        log_likelihood = self._gaussian_elbo(errors, kl) / self.temperature_
-        # Not over the temperature: the label is one outcome, with no dimensions to count twice.
-        return (
-            log_likelihood + log_softmax(-activity, axis=1) if self.class_term else log_likelihood
-        )
-
-    def _score_likelihood(self, log_likelihood: np.ndarray) -> np.ndarray:
-        difficulty = self._difficulty_term()
-        if self.posterior == "normalized":
-            return normalized_score(log_likelihood, self.prior_, difficulty)
-        return joint_score(log_likelihood, self.prior_, difficulty)
+    def _likelihood_score(self) -> Callable[[np.ndarray], np.ndarray]:
+        """The score of rows as a function of their log-likelihoods."""
+        form = normalized_score if self.posterior == "normalized" else joint_score
+        return partial(form, prior=self.prior_, difficulty=self._difficulty_term())
 
     def _difficulty_term(self) -> np.ndarray:
         return self.difficulty_ if self.use_difficulty else np.ones(len(self.classes_))
 
-    def _score(self, X: Any) -> np.ndarray:
-        return self._score_likelihood(self._log_likelihood(self._reader.read(X)))
+    def _map(self, function: Callable[[np.ndarray], Any], X: Any, prepared: Any) -> Any:
+        """Results of a function of features for all rows, chunk after chunk."""
+        if prepared is not None:
+            return map_rows(function, prepared.values, CHUNK_ROWS, self.n_jobs)
+        return map_rows(
+            partial(_of_features, function, self._reader.chunk_reader()), X, CHUNK_ROWS, self.n_jobs
+        )
+
+    def _log_likelihood(self, X: Any, prepared: Any = None) -> np.ndarray:
+        return np.concatenate(list(self._map(self._likelihood, X, prepared)))
+
+    def _score(self, X: Any, prepared: Any = None) -> np.ndarray:
+        score = partial(_scores, self._likelihood_score(), self._likelihood)
+        return np.concatenate(list(self._map(score, X, prepared)))
 
     def _select(self, X: Any, n: int, prepared: Any) -> tuple[np.ndarray, np.ndarray]:
-        features = self._reader.read(X) if prepared is None else prepared
         with self._timed("scores"):
-            log_likelihood = self._log_likelihood(features)
-            scores = self._score_likelihood(log_likelihood)
-        if self.batch == "top":
-            return top_positions(scores, n), scores
+            self.draws_used_ = np.full(n_rows(X), self.n_draws)
+            if self.batch == "rebalance":
+                return self._select_rebalanced(X, n, prepared)
+            if self.confidence is None or self.n_draws < 2 * EARLY_DRAWS:
+                scores = self._score(X, prepared)
+                return top_positions(scores, n), scores
+            return self._select_by_elimination(X, n, prepared)
+
+    def _select_rebalanced(self, X: Any, n: int, prepared: Any) -> tuple[np.ndarray, np.ndarray]:
+        log_likelihood = self._log_likelihood(X, prepared)
         counts = self._counts if self.use_prior else np.full_like(self._counts, self._counts.mean())
         positions = rebalanced_positions(
             log_likelihood, counts, self._difficulty_term(), n, self.posterior
         )
-        return positions, scores
+        return positions, self._likelihood_score()(log_likelihood)
+
+    def _select_by_elimination(
+        self, X: Any, n: int, prepared: Any
+    ) -> tuple[np.ndarray, np.ndarray]:
+        assert self.confidence is not None
+        early = partial(_early_scores, self._likelihood_score(), self._likelihood, EARLY_DRAWS)
+        first, second = np.concatenate(list(self._map(early, X, prepared)), axis=1)
+
+        def exact_scores(rows: np.ndarray) -> np.ndarray:
+            if prepared is None:
+                return self._score(take_rows(X, rows))
+            return self._score(None, prepared._replace(values=prepared.values[rows]))
+
+        top = eliminate(first, second, exact_scores, n, self.confidence)
+        self.draws_used_[~top.exact] = EARLY_DRAWS
+        return top.positions, top.scores
 
     def class_log_likelihood(self, X: Any) -> np.ndarray:
         """Log-likelihood of each row under each class, log p(x|yhat_n) (Eq. 9).
@@ -611,7 +651,7 @@ class VaBQuerySelector(QuerySelector):
             temperature, and with ``class_term`` minus the class loss under each label.
         """
         check_is_fitted(self)
-        return self._log_likelihood(self._reader.read(self._check_pool(X)))
+        return self._log_likelihood(self._check_pool(X))
 
     def class_posterior(self, X: Any) -> np.ndarray:
         """Posterior of each predicted class, p(yhat_n|x) (Eq. 3).
@@ -640,9 +680,37 @@ class VaBQuerySelector(QuerySelector):
             Labels out of ``classes_``.
         """
         check_is_fitted(self)
-        _, _, activity = self._decode(self._reader.read(self._check_pool(X)).values)
-        labels: np.ndarray = self.classes_[activity.argmin(axis=1)]
+        found = self._map(partial(_least_active, self._likelihood), self._check_pool(X), None)
+        labels: np.ndarray = self.classes_[np.concatenate(list(found))]
         return labels
+
+
+def _of_features(
+    function: Callable[[np.ndarray], Any], read: Callable[[Any], Features], X: Any
+) -> Any:
+    """A function of features, for rows. Here and below: functions that go to other processes."""
+    return function(read(X).values)
+
+
+def _scores(
+    score: Callable[[np.ndarray], np.ndarray], likelihood: ClassLikelihood, values: np.ndarray
+) -> np.ndarray:
+    return score(likelihood(values))
+
+
+def _early_scores(
+    score: Callable[[np.ndarray], np.ndarray],
+    likelihood: ClassLikelihood,
+    n_draws: int,
+    values: np.ndarray,
+) -> np.ndarray:
+    """Scores by the first half of the draws, and by all of them: (2, n)."""
+    return np.stack([score(part) for part in likelihood.early(values, n_draws)])
+
+
+def _least_active(likelihood: ClassLikelihood, values: np.ndarray) -> np.ndarray:
+    least: np.ndarray = likelihood.decode(values).activity.argmin(axis=1)
+    return least
 
 
 def _is_count(value: Any) -> bool:
