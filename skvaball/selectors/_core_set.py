@@ -5,8 +5,9 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
+from joblib import Memory
 from numpy.typing import ArrayLike
-from sklearn.utils._param_validation import Interval
+from sklearn.utils._param_validation import HasMethods, Interval
 
 from skvaball.features import PENULTIMATE, FeatureReader
 from skvaball.selectors.base import QuerySelector
@@ -39,6 +40,10 @@ class CoreSetSelector(QuerySelector):
         the last weighted layer. See :class:`~skvaball.features.FeatureReader` for None.
     batch_size : int, default=128
         Rows per forward pass of a network.
+    n_jobs : int or None, default=None
+        Chunks of rows whose features are read at a time, as in joblib.
+    memory : str, joblib.Memory or None, default=None
+        Where the features of a network are kept on disk for the next who wants them.
     classes : array-like of shape (n_classes,) or None, default=None
         All classes, if some may be missing from the labeled rows.
     missing_label : object, default=-1
@@ -104,6 +109,8 @@ class CoreSetSelector(QuerySelector):
         **QuerySelector._parameter_constraints,
         "layers": [list, tuple, str, None],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "n_jobs": [Integral, None],
+        "memory": [str, HasMethods(["cache"]), None],
     }
 
     def __init__(
@@ -112,6 +119,8 @@ class CoreSetSelector(QuerySelector):
         *,
         layers: Sequence[str] | str | None = PENULTIMATE,
         batch_size: int = 128,
+        n_jobs: int | None = None,
+        memory: str | Memory | None = None,
         classes: ArrayLike | None = None,
         missing_label: Any = -1,
         random_state: int | np.random.RandomState | None = None,
@@ -121,9 +130,13 @@ class CoreSetSelector(QuerySelector):
         )
         self.layers = layers
         self.batch_size = batch_size
+        self.n_jobs = n_jobs
+        self.memory = memory
 
     def _fit_pool(self, X_labeled: Any, codes: np.ndarray, X_pool: Any) -> None:
-        self._reader = FeatureReader(self._view, self.layers, self.batch_size)
+        self._reader = FeatureReader(
+            self._view, self.layers, self.batch_size, n_jobs=self.n_jobs, memory=self.memory
+        )
         self.centers_ = self._reader.read(X_labeled).values
 
     def _score(self, X: Any) -> np.ndarray:

@@ -37,10 +37,15 @@ def map_rows(
         task = dask_delayed(function, pure=False)
         yield from compute(*(task(block) for block in _row_blocks(X)))  # type: ignore[no-untyped-call]
         return
-    chunks = (chunk for chunk, _ in iter_chunks(X, size))
+    # In a tuple: joblib puts bare arrays on one worker of a Dask cluster before the task is
+    # sent, and they, and with them the task, are lost if that worker dies.
     yield from Parallel(n_jobs=n_jobs, return_as="generator")(
-        delayed(function)(chunk) for chunk in chunks
+        delayed(_call)(function, (chunk,)) for chunk, _ in iter_chunks(X, size)
     )
+
+
+def _call(function: Callable[[Any], Any], arguments: tuple[Any]) -> Any:
+    return function(*arguments)
 
 
 def _row_blocks(X: Any) -> list[Any]:

@@ -75,9 +75,10 @@ class _Block:
 
 def _blocks(X: Any) -> Iterator[_Block]:
     """The rows of a lazy array in the blocks in which they are stored."""
-    lengths = X.chunks[0] if X.chunks else len(X)  # HDF5: None if it is stored in one piece
+    total = n_rows(X)
+    lengths = X.chunks[0] if X.chunks else total  # HDF5: None if it is stored in one piece
     if isinstance(lengths, int | np.integer):  # Zarr and HDF5: all of one size, but the last
-        lengths = np.diff([*range(0, len(X), lengths), len(X)])
+        lengths = np.diff([*range(0, total, lengths), total])
     stops = np.cumsum(lengths)
     for length, stop in zip(lengths, stops, strict=True):
         yield _Block(X, int(stop - length), int(stop))

@@ -41,9 +41,11 @@ from skvaball.vab.posterior import (
 
 #: Pool rows on which the decoder's variance and the agreement are measured.
 DIAGNOSTIC_ROWS = 1024
-#: Epochs of the paper, and the training steps that a small pool is given at least.
+#: Epochs of the paper, and the training steps that a small pool is given at least and a
+#: large one at most.
 PAPER_EPOCHS = 20
 MIN_STEPS = 300
+MAX_STEPS = 6000
 #: Parts into which the labeled rows are split for difficulty="out_of_fold".
 FOLDS = 5
 #: Draws by which rows are first scored in a query, where elimination decides on the others.
@@ -139,8 +141,9 @@ class VaBQuerySelector(QuerySelector):
     lr : float, default=0.001
         Learning rate of Adam. The paper has 0.0001.
     max_epochs : int or "auto", default="auto"
-        Passes over the pool. "auto" is the paper's 20, and more for small pools, so
-        that there are at least 300 training steps.
+        Passes over the pool. "auto" is the paper's 20, more for small pools, so that there
+        are at least 300 training steps, and fewer for large ones, so that there are at most
+        about 6,000.
     batch_size : int, default=64
         Rows per training step, and per forward pass of the classifier.
     max_samples : int or None, default=65536
@@ -510,7 +513,8 @@ class VaBQuerySelector(QuerySelector):
         n_batches = int(np.ceil(len(pool.codes) / self.batch_size))
         epochs = self.max_epochs
         if epochs == "auto":
-            epochs = max(PAPER_EPOCHS, int(np.ceil(MIN_STEPS / n_batches)))
+            fewest, most = np.ceil([MIN_STEPS / n_batches, MAX_STEPS / n_batches])
+            epochs = int(np.clip(PAPER_EPOCHS, fewest, most))
         net = NeuralNet(
             ClassMaskedVAE,
             module__tap_widths=pool.widths,
