@@ -7,10 +7,6 @@ import numpy as np
 
 from skvaball.selectors.base import top_positions
 
-#: A step of a score between few and more draws counts as at least this share of the median
-#: step: the steps of some rows are small by chance.
-SMALLEST_STEP = 0.1
-
 
 class Top(NamedTuple):
     """The highest scores, and what is known of the others."""
@@ -57,7 +53,8 @@ def eliminate(
     V. Vovk, A. Gammerman and G. Shafer. "Algorithmic learning in a random world". 2005.
     """
     step = np.abs(second - first)
-    unit = step + SMALLEST_STEP * np.median(step) + np.finfo(np.float64).tiny
+    # With the median: the steps of some rows are small by chance.
+    unit = step + np.median(step) + np.finfo(np.float64).tiny
     scores, exact = second.copy(), np.zeros(len(second), dtype=bool)
     new = _nearest_to_threshold(scores, unit, n)[: max(1, n // 3)]
     while len(new):
