@@ -22,7 +22,6 @@ import io
 import json
 import os
 import sys
-import tempfile
 import zipfile
 from collections.abc import Iterable, Sequence
 from functools import cache, partial
@@ -210,13 +209,18 @@ def _is_a(value: Any, kind: type) -> bool:
 
 def _skops_names() -> list[str]:
     """What skops may rebuild beside its own list."""
-    names = [full_name(record) for record in _RECORDS]
-    for name, kind in trusted_objects().items():
-        # skorch's __setstate__ unpickles: its nets must never be given to skops.
-        own = not issubclass(kind, skorch.NeuralNet) if inspect.isclass(kind) else False
-        if own and (issubclass(kind, BaseEstimator) or name.startswith("sklearn.")):
-            names.append(name)
-    return names
+    estimators = [
+        name
+        for name, kind in trusted_objects().items()
+        if _is_for_skops(kind) and (_is_a(kind, BaseEstimator) or name.startswith("sklearn."))
+    ]
+    return [*(full_name(record) for record in _RECORDS), *estimators]
+
+
+def _is_for_skops(value: Any) -> bool:
+    """Whether skops may rebuild objects of a class, and call its ``__setstate__``."""
+    # skorch's unpickles; what else is rebuilt here needs no other way in.
+    return not any(_is_a(value, kind) for kind in (skorch.NeuralNet, nn.Module, optim.Optimizer))
 
 
 def _load_skops() -> tuple[Any, Any]:
@@ -241,6 +245,7 @@ def save_learner(learner: Any, path: str | os.PathLike[str], trusted: TrustedNam
     packed = packer.pack(learner)
     try:
         objects = skops.dumps({"learner": packed, "table": packer.table})
+        tensors = safetensors.save(packer.tensors)
     except Exception as error:  # skops has no common base of its errors
         raise ValueError(
             f"The learner cannot be saved: {error} Keep to estimators of scikit-learn and "
@@ -254,7 +259,7 @@ def save_learner(learner: Any, path: str | os.PathLike[str], trusted: TrustedNam
             "cannot be loaded without trust in whoever made the file. If you trust them, pass "
             f"trusted={sorted(unknown)} here and again to load; otherwise use other parts."
         )
-    entries = {OBJECTS: objects, TENSORS: safetensors.save(packer.tensors)}
+    entries = {OBJECTS: objects, TENSORS: tensors}
     header = {
         "kind": KIND,
         "format": FORMAT,
@@ -266,14 +271,14 @@ def save_learner(learner: Any, path: str | os.PathLike[str], trusted: TrustedNam
 
 def _write(path: Path, entries: dict[str, bytes]) -> None:
     """Write the archive beside its place and move it there: never half a file."""
-    handle, name = tempfile.mkstemp(prefix=path.name, dir=path.parent)
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
-        with os.fdopen(handle, "wb") as file, zipfile.ZipFile(file, "w") as archive:
+        with zipfile.ZipFile(part, "w") as archive:
             for entry, data in entries.items():
                 archive.writestr(entry, data)
-        os.replace(name, path)
+        os.replace(part, path)
     except BaseException:
-        os.unlink(name)
+        part.unlink(missing_ok=True)
         raise
 
 
@@ -462,6 +467,7 @@ def load_learner(
     from skvaball.learner import ActiveLearner
 
     skops, safetensors = _load_skops()
+    own = _resolve(trusted)
     data = Path(path).read_bytes()
     header, entries = _read_entries(data, path)
     _check_stored(entries[OBJECTS], path)
@@ -470,11 +476,11 @@ def load_learner(
         unknown = set(skops.get_untrusted_types(data=entries[OBJECTS]))
     except Exception as error:  # whatever a damaged file makes of the parsers
         raise _damaged(path, error) from error
-    names = _skops_names()
-    _refuse(unknown - {*names, *_names(trusted)}, path)
+    names = [*_skops_names(), *(name for name, value in own.items() if _is_for_skops(value))]
+    _refuse(unknown - set(names), path)
     try:
-        packed = skops.loads(entries[OBJECTS], trusted=[*names, *_names(trusted)])
-        unpacker = _Unpacker(packed["table"], tensors, trusted, path, device)
+        packed = skops.loads(entries[OBJECTS], trusted=names)
+        unpacker = _Unpacker(packed["table"], tensors, own, path, device)
         learner = unpacker.unpack(packed["learner"])
     except SavedFileError:
         raise
@@ -485,6 +491,25 @@ def load_learner(
     if not isinstance(learner, ActiveLearner):
         raise SavedFileError(f"{path} holds a {type(learner).__name__}, not an ActiveLearner.")
     return learner
+
+
+def _resolve(trusted: TrustedNames) -> dict[str, Any]:
+    """The classes and functions that the user trusts, by name."""
+    found: dict[str, Any] = {}
+    for value, name in zip(trusted, _names(trusted), strict=True):
+        module, _, attribute = name.rpartition(".")
+        try:
+            found[name] = (
+                getattr(importlib.import_module(module), attribute)
+                if isinstance(value, str)
+                else value
+            )
+        except (ImportError, AttributeError, ValueError) as error:
+            raise ValueError(
+                f"trusted names {name!r}, which cannot be imported: {error}. Expected a module "
+                "and a name in it, as in 'my_module.MyNet', or the class itself."
+            ) from error
+    return found
 
 
 def _damaged(path: Any, error: Exception, more: str = "") -> SavedFileError:
@@ -559,15 +584,14 @@ class _Unpacker:
         self,
         table: list[Any],
         tensors: dict[str, torch.Tensor],
-        trusted: TrustedNames,
+        trusted: dict[str, Any],
         path: Any,
         device: str | None,
     ) -> None:
         self.table = table
         self.device = device
         self.tensors = tensors
-        self.trusted = {full_name(v): v for v in trusted if not isinstance(v, str)}
-        self.trusted_names = set(_names(trusted))
+        self.trusted = trusted
         self.path = path
         self._done: dict[int, tuple[Any, Any]] = {}
 
@@ -631,14 +655,10 @@ class _Unpacker:
         return value
 
     def _find(self, name: str) -> Any:
-        if name in trusted_objects():
-            return trusted_objects()[name]
-        if name in self.trusted:
-            return self.trusted[name]
-        if name not in self.trusted_names:
+        known = {**trusted_objects(), **self.trusted}
+        if name not in known:
             _refuse([name], self.path)
-        module, _, attribute = name.rpartition(".")
-        return getattr(importlib.import_module(module), attribute)
+        return known[name]
 
     def _rebuild_tensor(self, record: Any) -> torch.Tensor:
         tensor = self.tensors[record.key]

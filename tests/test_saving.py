@@ -61,6 +61,10 @@ class TinyNet(nn.Module):
         return self.linear(X)
 
 
+class OwnNet(NeuralNetClassifier):
+    """A user's net; skorch's __setstate__ unpickles."""
+
+
 class OwnClassifier(LogisticRegression):
     """A user's classifier."""
 
@@ -280,6 +284,12 @@ def test_a_class_can_be_trusted_itself(tmp_path):
         saved.save(tmp_path / "learner", trusted="TinyNet")
 
 
+@pytest.mark.parametrize("name", ["TinyNet", "no_such_module.Net", "torch.nn.NoLayer"])
+def test_a_trusted_name_that_does_not_exist_is_an_error(name, saved_file):
+    with pytest.raises(ValueError, match=f"trusted names '{name}', which cannot be imported"):
+        ActiveLearner.load(saved_file, trusted=[name])
+
+
 def test_what_has_no_name_is_refused(tmp_path):
     class Local(nn.Module):
         def forward(self, X):
@@ -476,6 +486,24 @@ def test_skops_builds_nothing_that_is_not_trusted(loader, module, name, saved_fi
     with pytest.raises(SavedFileError, match=rf"asks for {module}\.{name}") as info:
         ActiveLearner.load(path)
     assert "Nothing was run" in str(info.value)
+
+
+def test_a_net_that_the_user_trusts_is_not_given_to_skops(saved_file, tmp_path, mark):
+    # Trust in the class is no trust in the pickle that its __setstate__ would read.
+    name = f"{__name__}.OwnNet"
+    state = {"__cuda_dependent_attributes__": pickle.dumps(Evil()), "device": "cpu"}
+    entries = entries_of(io.BytesIO(skops_io.dumps(state)))
+    content = json.loads(entries["schema.json"])
+    node = {"__class__": "OwnNet", "__module__": __name__, "__loader__": "ObjectNode"}
+    node |= {"content": content, "protocol": content["protocol"]}
+    inner = io.BytesIO()
+    write(inner, {**entries, "schema.json": json.dumps(node).encode()}, sums=False)
+    with pytest.raises(TypeError):
+        skops_io.loads(inner.getvalue(), trusted=[name])
+    mark.unlink()  # it was run
+    path = with_objects(saved_file, tmp_path / "learner", inner.getvalue())
+    with pytest.raises(SavedFileError, match=f"asks for {name}".replace(".", r"\.")):
+        ActiveLearner.load(path, trusted=[OwnNet])
 
 
 @pytest.mark.parametrize("name", ["os.system", "subprocess.Popen", "builtins.eval", "torch.load"])
