@@ -23,6 +23,7 @@ import json
 import os
 import sys
 import zipfile
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from functools import cache, partial
 from pathlib import Path
@@ -688,8 +689,8 @@ class _Unpacker:
         state = {self.unpack(key): self.unpack(value) for key, value in record.state}
         groups, defaults = self.unpack(record.groups), self.unpack(record.defaults)
         optimizer.__setstate__({"state": state, "param_groups": groups, "defaults": defaults})
-        # Where pickle has a defaultdict: for parameters that no step has changed yet.
-        optimizer.state = type(optim.SGD([nn.Parameter(torch.zeros(1))]).state)(dict, state)
+        # torch has a defaultdict there: no step has changed some of the parameters yet.
+        optimizer.state = defaultdict(dict, state)
         return optimizer
 
 

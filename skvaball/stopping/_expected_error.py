@@ -17,9 +17,11 @@ class ExpectedError(StoppingRule):
     The share is the mean probability of a mistake over the rows of the pool: by the
     classifier's own word, or by a selector whose scores are such probabilities, as those
     of VaB-AL are. Without labels of the pool this is an estimate by a model that was
-    fitted to few labels, and it is biased: the pool lacks the rows that were hard and have
-    been labeled, and both classifiers and the difficulty that is counted on labeled rows
-    are too sure of themselves. Check a bound in a simulation before you rely on it.
+    fitted to few labels, and it may be wrong either way: classifiers are too sure of
+    themselves or not sure enough, and VaB-AL counts its difficulty on few labeled rows,
+    with Laplace smoothing. ``docs/stopping.md`` has measurements. Try a bound in a
+    simulation before you rely on it; an error in the pool is not that on new rows either,
+    because the hard ones have been labeled.
 
     Parameters
     ----------
