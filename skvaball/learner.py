@@ -416,6 +416,9 @@ class ActiveLearner(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
 
         Notes
         -----
+        Folders of caches, ``memory`` of a Pipeline or selector, are not taken along: what is
+        in them would be unpickled.
+
         Decision trees, and forests of them, have to be named as trusted
         (``"sklearn.tree._tree.Tree"``): altered ones could crash the process.
 

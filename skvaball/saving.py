@@ -35,6 +35,7 @@ import scipy
 import scipy.sparse as sp
 import skorch
 import torch
+from joblib import Memory
 from sklearn import __version__ as sklearn_version
 from sklearn.base import BaseEstimator
 from skorch import callbacks, history
@@ -139,7 +140,22 @@ class _SparseRows:
     shape: tuple[int, int]
 
 
-_RECORDS = (_Reference, _Tensor, _Object, _Optimizer, _Name, _Partial, _Json, _Frame, _SparseRows)
+class _Memory:
+    """A cache of joblib: without its folder, whose pickles would be run."""
+
+
+_RECORDS = (
+    _Reference,
+    _Tensor,
+    _Object,
+    _Optimizer,
+    _Name,
+    _Partial,
+    _Json,
+    _Frame,
+    _SparseRows,
+    _Memory,
+)
 
 
 def _record(record_type: type, **attributes: Any) -> Any:
@@ -333,6 +349,8 @@ class _Packer:
         if sp.issparse(value) and value.format == "csr":
             arrays = (value.data, value.indices, value.indptr)
             return _record(_SparseRows, kind=type(value).__name__, parts=arrays, shape=value.shape)
+        if isinstance(value, Memory):
+            return _record(_Memory)
         if isinstance(value, np.memmap):
             return np.array(value)
         if isinstance(value, list | tuple | dict):
@@ -620,6 +638,8 @@ class _Unpacker:
                 vars(value)[name] = self.unpack(part)
             if type(value).__module__.startswith(_OWN):
                 self._move(vars(value))
+            if isinstance(vars(value).get("memory"), str):
+                value.memory = None  # a folder of pickles, as with _Memory
         return value
 
     def _move(self, state: dict[str, Any]) -> None:
@@ -642,6 +662,8 @@ class _Unpacker:
             return history.History(json.loads(record.text))
         if isinstance(record, _Frame):
             return _rebuild_frame(record)
+        if isinstance(record, _Memory):
+            return Memory(None)
         if isinstance(record, _SparseRows):
             return _rebuild_sparse(record)
         kind = self._find(record.kind)

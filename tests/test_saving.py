@@ -249,6 +249,21 @@ def test_pickle_and_joblib_keep_working(name, tmp_path):
     assert_same(saved, pickle.loads(pickle.dumps(saved)))
 
 
+@pytest.mark.parametrize("as_object", [False, True])
+def test_folders_of_caches_are_left_behind(as_object, tmp_path):
+    # joblib unpickles what is in them, and the file says where they are.
+    memory = str(tmp_path / "cache")
+    memory = joblib.Memory(memory, verbose=0) if as_object else memory
+    pipeline = make_pipeline(StandardScaler(), deep(), memory=memory)
+    saved = learner(pipeline, vab(memory=memory)).fit(X[:40], y[:40])
+    saved.query(X[40:], 5)
+    loaded = roundtrip(saved, tmp_path / "learner")
+    for part in (loaded.estimator, loaded.estimator_, loaded.selector, loaded.selector_):
+        assert part.memory is None or part.memory.location is None
+    assert loaded.selector_._reader.memory.location is None
+    assert_same(saved, loaded)
+
+
 # What needs trust
 
 
