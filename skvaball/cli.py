@@ -40,6 +40,8 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="Active learning for imbalanced data.",
+    epilog="An error is one line; with --debug after any command it is Python's traceback. "
+    "Example: skvaball doctor",
 )
 
 
@@ -165,6 +167,41 @@ def report(
     for (protocol, balance), numbers in summary(results, **options).items():
         console.print(_report_table(f"{protocol}, balance {balance}", numbers, metric, reference))
     console.print(f"Page: {page}")
+
+
+@app.command()
+def doctor(
+    folder: Annotated[
+        Path, typer.Option(help="Folder in which a store of results is tried out.")
+    ] = Path(),
+) -> None:
+    """Show versions, extras and devices, and try what the library is for, in some seconds.
+
+    The exit code is 0 if all of it works, and 1 if not.
+
+    Example: skvaball doctor --folder /scratch/results
+    """
+    from skvaball.doctor import checks, devices, extras, versions
+
+    console = Console()
+    works = True
+    parts = {
+        "Versions": versions(),
+        "Extras": extras(),
+        "Devices": devices(),
+        "Checks": checks(folder),
+    }
+    for title, findings in parts.items():
+        console.print(title, style="bold")
+        for finding in findings:
+            works &= finding.works is not False
+            mark = {True: "ok", False: "FAILED", None: "-"}[finding.works]
+            line = f"  {mark:<6} {finding.name}: {finding.detail}"
+            # Not as markup: names of extras stand in brackets.
+            style = "red" if finding.works is False else None
+            console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
+    if not works:
+        raise typer.Exit(1)
 
 
 def _report_table(title: str, numbers: pd.DataFrame, metric: str, reference: str) -> Table:

@@ -1,5 +1,7 @@
 """The active learner: a classifier that says which rows it wants labeled next."""
 
+import os
+from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -384,6 +386,102 @@ class ActiveLearner(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         full = np.full((len(values), len(self.classes_)), -np.inf)
         full[:, np.searchsorted(self.classes_, known)] = values
         return full
+
+    # -- files ---------------------------------------------------------------------------
+
+    def save(self, path: str | os.PathLike[str], *, trusted: Sequence[str | type] = ()) -> None:
+        """Write the learner, fitted or not, to a file that runs nothing when it is loaded.
+
+        Needs ``pip install "skvaball[skops]"``. The file holds the labeled rows too.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file; one that is there is replaced once the new one is complete.
+        trusted : sequence of str or type, default=()
+            Classes and functions, or their full names, to be saved although they are not
+            of scikit-learn, torch, skorch or this library. Say the same to :meth:`load`.
+
+        Raises
+        ------
+        ValueError
+            If a part cannot be saved safely, such as a class of your own: the error names
+            it, and says what to do. Nothing is written then.
+        ImportError
+            If skops or safetensors is not installed.
+
+        See Also
+        --------
+        pickle, joblib.dump : Save any learner, but run whatever is in the file on loading.
+
+        Notes
+        -----
+        Folders of caches, ``memory`` of a Pipeline or selector, are not taken along: what is
+        in them would be unpickled.
+
+        Decision trees, and forests of them, have to be named as trusted
+        (``"sklearn.tree._tree.Tree"``): altered ones could crash the process.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from sklearn.datasets import load_digits
+        >>> from sklearn.linear_model import LogisticRegression
+        >>> from skvaball import ActiveLearner
+        >>> from skvaball.selectors import MarginSelector
+        >>> X, y = load_digits(return_X_y=True)
+        >>> learner = ActiveLearner(LogisticRegression(max_iter=500), MarginSelector())
+        >>> learner = learner.fit(X[:50], y[:50])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     learner.save(Path(folder) / "digits.skvaball")
+        ...     again = ActiveLearner.load(Path(folder) / "digits.skvaball")
+        >>> bool((again.query(X[50:], 5) == learner.query(X[50:], 5)).all())
+        True
+        """
+        from skvaball.saving import save_learner
+
+        save_learner(self, path, trusted)
+
+    @classmethod
+    def load(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        trusted: Sequence[str | type] = (),
+        device: str | None = None,
+    ) -> Self:
+        """Read a learner that :meth:`save` has written. Nothing in the file is run.
+
+        Predictions and queries are those of the learner that was saved, on the same
+        machine with the same versions.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file.
+        trusted : sequence of str or type, default=()
+            Classes and functions, or their full names, that the file may use beside
+            those of scikit-learn, torch, skorch and this library. They are imported.
+        device : str or None, default=None
+            Where the networks are to live, such as "cpu". None: where they were.
+
+        Returns
+        -------
+        ActiveLearner
+
+        Raises
+        ------
+        skvaball.exceptions.SavedFileError
+            If the file is damaged or altered, holds something else, or asks for a class or
+            function that is not trusted. It is a ValueError.
+        ImportError
+            If skops or safetensors is not installed.
+        """
+        from skvaball.saving import load_learner
+
+        learner: Self = load_learner(path, trusted, device)
+        return learner
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "estimator_")

@@ -15,14 +15,19 @@ from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from skvaball._progress import RoundProgress
 from skvaball.learner import ActiveLearner
+from skvaball.stopping import StoppingRule
 from skvaball.utils.classifiers import validates_itself
 from skvaball.utils.labels import check_labels, resolve_classes
-from skvaball.utils.random import derive_seed, draw_seed
+from skvaball.utils.random import derive_seed, draw_seed, set_random_states
 from skvaball.utils.rows import as_rows, n_rows, take_rows
 
 #: What a validation callback may return: one number, or several with names.
 ValidationResult = float | dict[str, Any]
+
+#: What the progress of a round shows out of its entry in the history.
+_SHOWN = ("n_labeled", "stopping", "validation")
 
 
 def _learner_has(method: str) -> Any:
@@ -52,7 +57,8 @@ class ActiveLearningSimulator(MetaEstimatorMixin, ClassifierMixin, BaseEstimator
     batch_size : int, default=10
         Labels bought in each round.
     n_rounds : int, default=5
-        Rounds after the start. They end early when no row is left.
+        Rounds after the start, at most. They end early when no row is left, or when the
+        stopping rule says so.
     n_initial : int or None, default=None
         Labels of the start; None: ``batch_size``. Where the data have two classes
         or more and the drawn rows only one, the last is replaced by one of another.
@@ -60,14 +66,20 @@ class ActiveLearningSimulator(MetaEstimatorMixin, ClassifierMixin, BaseEstimator
         Rows per query, if a batch is to be made of several: their labels are taught
         with ``refit=False``, so that strategies that read labels inside a batch see
         them, and the classifier is refitted at the end of the batch. None: one query.
+    stopping : StoppingRule or None, default=None
+        Rule out of :mod:`skvaball.stopping`, asked after each round, the start included,
+        and cloned before. None: all rounds are played.
     validation : callable or None, default=None
         Called as ``validation(learner)`` after each round; returns a number, recorded
         as "validation", or a dict of numbers.
     keep_learners : bool, default=True
         Whether to keep the learner of each round, for ``staged_predict`` and
         :func:`learning_curve_scorer`. Turn it off for large networks.
+    verbose : int, default=0
+        1 shows the progress on the standard error: a bar in a terminal or notebook, and
+        a line per round in a log file. 2 always prints lines.
     random_state : int, RandomState instance or None, default=None
-        Seed of the start, and of the learner if that has none.
+        Seed of the start, and of the learner and the stopping rule if they have none.
 
     Attributes
     ----------
@@ -79,8 +91,11 @@ class ActiveLearningSimulator(MetaEstimatorMixin, ClassifierMixin, BaseEstimator
     history_ : list of dict
         For each round, the start being round 0: "round", "n_labeled", "queried"
         (int64 positions in X, best first), "class_counts" (labels so far per class, in
-        the order of ``classes_``), "query_time" and "train_time" in seconds, and what
-        the validation returned. ``pandas.DataFrame(history_)`` makes a table of it.
+        the order of ``classes_``), "query_time" and "train_time" in seconds, "stopping"
+        (what the stopping rule measured, if there is one) and what the validation
+        returned. ``pandas.DataFrame(history_)`` makes a table of it.
+    stopping_ : StoppingRule or None
+        The rule after the last round; ``stopping_.stopped_`` says whether it ended the run.
     classes_ : ndarray of shape (n_classes,)
         The classes, sorted.
     n_features_in_ : int
@@ -112,8 +127,10 @@ class ActiveLearningSimulator(MetaEstimatorMixin, ClassifierMixin, BaseEstimator
         "n_rounds": [Interval(Integral, 0, None, closed="left")],
         "n_initial": [Interval(Integral, 1, None, closed="left"), None],
         "query_size": [Interval(Integral, 1, None, closed="left"), None],
+        "stopping": [StoppingRule, None],
         "validation": [callable, None],
         "keep_learners": ["boolean"],
+        "verbose": ["verbose"],
         "random_state": ["random_state"],
     }
 
@@ -125,8 +142,10 @@ class ActiveLearningSimulator(MetaEstimatorMixin, ClassifierMixin, BaseEstimator
         n_rounds: int = 5,
         n_initial: int | None = None,
         query_size: int | None = None,
+        stopping: StoppingRule | None = None,
         validation: Callable[[ActiveLearner], ValidationResult] | None = None,
         keep_learners: bool = True,
+        verbose: int = 0,
         random_state: int | np.random.RandomState | None = None,
     ) -> None:
         self.learner = learner
@@ -134,8 +153,10 @@ class ActiveLearningSimulator(MetaEstimatorMixin, ClassifierMixin, BaseEstimator
         self.n_rounds = n_rounds
         self.n_initial = n_initial
         self.query_size = query_size
+        self.stopping = stopping
         self.validation = validation
         self.keep_learners = keep_learners
+        self.verbose = verbose
         self.random_state = random_state
 
     @_fit_context(prefer_skip_nested_validation=False)
@@ -225,7 +246,26 @@ class ActiveLearningSimulator(MetaEstimatorMixin, ClassifierMixin, BaseEstimator
         self.learners_: list[ActiveLearner] = []
         self.classes_ = resolve_classes(learner.classes, labels)
 
+        self.stopping_: StoppingRule | None = None
+        if self.stopping is not None:
+            rule = set_random_states(clone(self.stopping), derive_seed(seed, "stopping"))
+            self.stopping_ = rule
+
         start = initial_positions(labels, self._start_size(), derive_seed(seed, "initial"))
+        with RoundProgress(type(self).__name__, self.n_rounds, self.verbose) as progress:
+            for entry in self._rounds(learner, X, labels, start, earlier):
+                shown = {name: value for name, value in entry.items() if name in _SHOWN}
+                progress.advance(entry["round"], shown)
+                yield entry
+
+    def _rounds(
+        self,
+        learner: ActiveLearner,
+        X: Any,
+        labels: np.ndarray,
+        start: np.ndarray,
+        earlier: Sequence[dict[str, Any]],
+    ) -> Iterator[dict[str, Any]]:
         if earlier:
             self._check_earlier(learner, start, earlier, len(labels))
             labeled = np.concatenate([entry["queried"] for entry in earlier])
@@ -234,15 +274,32 @@ class ActiveLearningSimulator(MetaEstimatorMixin, ClassifierMixin, BaseEstimator
             size = self.query_size or self.batch_size
             learner.n_queries_ = sum(-(-len(entry["queried"]) // size) for entry in earlier[1:])
             self.learner_ = learner
+            pool = np.setdiff1d(np.arange(len(labels)), labeled)
+            if self.stopping_ is not None:
+                values = [entry["stopping"] for entry in earlier]
+                first_pool = np.setdiff1d(np.arange(len(labels)), start)
+                self.stopping_.resume(values, learner, take_rows(X, first_pool))
         else:
-            labeled = start
             clock = time.perf_counter()
             learner.fit(take_rows(X, start), labels[start])
-            yield self._record(learner, start, 0.0, time.perf_counter() - clock)
-        pool = np.setdiff1d(np.arange(len(labels)), labeled)
-        while len(pool) > 0 and len(self.history_) <= self.n_rounds:
+            train_time = time.perf_counter() - clock
+            pool = np.setdiff1d(np.arange(len(labels)), start)
+            measured = self._ask_rule(learner, X, pool)
+            yield self._record(learner, start, 0.0, train_time, measured)
+        while len(pool) > 0 and len(self.history_) <= self.n_rounds and not self._stopped():
             queried, pool, query_time, train_time = self._buy_batch(learner, X, labels, pool)
-            yield self._record(learner, queried, query_time, train_time)
+            measured = self._ask_rule(learner, X, pool)
+            yield self._record(learner, queried, query_time, train_time, measured)
+
+    def _ask_rule(self, learner: ActiveLearner, X: Any, pool: np.ndarray) -> dict[str, float]:
+        """What the stopping rule measured in this round, if there is a rule."""
+        if self.stopping_ is None:
+            return {}
+        self.stopping_.should_stop(learner, take_rows(X, pool))
+        return {"stopping": self.stopping_.values_[-1]}
+
+    def _stopped(self) -> bool:
+        return self.stopping_ is not None and self.stopping_.stopped_
 
     def _check_earlier(
         self,
@@ -265,6 +322,12 @@ class ActiveLearningSimulator(MetaEstimatorMixin, ClassifierMixin, BaseEstimator
             raise ValueError(
                 "The earlier rounds are not of this run: they start from other rows. Expected "
                 "the history of the same data, n_initial and random_state."
+            )
+        if self.stopping is not None and not all("stopping" in entry for entry in earlier):
+            raise ValueError(
+                "The earlier rounds lack what the stopping rule measured, their entry "
+                '"stopping". Expected the history of a run with the same rule; or set '
+                "stopping=None."
             )
         bought = np.concatenate([entry["queried"] for entry in earlier])
         if len(np.unique(bought)) < len(bought) or bought.min() < 0 or bought.max() >= n_rows:
@@ -302,6 +365,8 @@ class ActiveLearningSimulator(MetaEstimatorMixin, ClassifierMixin, BaseEstimator
     ) -> tuple[np.ndarray, np.ndarray, float, float]:
         """Query and teach one batch: the rows bought, the pool left, and both times."""
         missing = min(self.batch_size, len(pool))
+        if self.stopping_ is not None:
+            missing = self.stopping_.n_allowed(learner, missing)
         bought: list[np.ndarray] = []
         query_time = train_time = 0.0
         while missing > 0:
@@ -325,7 +390,12 @@ class ActiveLearningSimulator(MetaEstimatorMixin, ClassifierMixin, BaseEstimator
         return np.asarray(learner.query(take_rows(X, pool), n))
 
     def _record(
-        self, learner: ActiveLearner, queried: np.ndarray, query_time: float, train_time: float
+        self,
+        learner: ActiveLearner,
+        queried: np.ndarray,
+        query_time: float,
+        train_time: float,
+        measured: dict[str, float],
     ) -> dict[str, Any]:
         self.learner_ = learner
         codes = np.searchsorted(self.classes_, learner.y_labeled_)
@@ -336,6 +406,7 @@ class ActiveLearningSimulator(MetaEstimatorMixin, ClassifierMixin, BaseEstimator
             "class_counts": np.bincount(codes, minlength=len(self.classes_)),
             "query_time": query_time,
             "train_time": train_time,
+            **measured,
         }
         if self.validation is not None:
             result = self.validation(learner)
@@ -449,7 +520,9 @@ def learning_curve_scorer(
     Returns
     -------
     callable
-        ``scorer(simulator, X, y)`` returning a dict with "round_0", "round_1", ...
+        ``scorer(simulator, X, y)`` returning a dict with "round_0", "round_1", ... With a
+        stopping rule, rounds that were not played have NaN, for the folds may end at
+        different ones.
 
     Examples
     --------
@@ -477,4 +550,8 @@ class _StagedScorer:
 
     def __call__(self, simulator: ActiveLearningSimulator, X: Any, y: Any) -> dict[str, float]:
         learners = simulator._kept_learners()
-        return {f"round_{i}": self.scorer(learner, X, y) for i, learner in enumerate(learners)}
+        scores = {f"round_{i}": self.scorer(learner, X, y) for i, learner in enumerate(learners)}
+        if simulator.stopping is not None:
+            for i in range(len(learners), simulator.n_rounds + 1):
+                scores[f"round_{i}"] = float("nan")
+        return scores

@@ -20,15 +20,18 @@ from scipy import stats
 
 from skvaball.experiments.statistics import friedman_ranks, paired_differences, penalty_matrix
 from skvaball.plots import (
+    AutoencoderTrainingDisplay,
     BudgetCurveDisplay,
     ClassAccuracyDisplay,
     ClassBalanceDisplay,
+    ClassTermsDisplay,
     CriticalDifferenceDisplay,
     GalleryDisplay,
     PairedDifferenceDisplay,
     ParameterCurveDisplay,
     PenaltyMatrixDisplay,
     QueryTimeDisplay,
+    ScoreHistogramDisplay,
     strategy_styles,
 )
 from skvaball.plots._styles import PALETTE
@@ -458,6 +461,13 @@ def long_names(kind):
         return kind.from_results(pd.DataFrame(ranks, columns=names))
     if kind is GalleryDisplay:
         return kind.from_results(gallery())
+    if kind is AutoencoderTrainingDisplay:
+        curves = dict.fromkeys(["train_loss", "reconstruction", "kl", "class_loss"], (3.0, 0.001))
+        return kind({**curves, "agreement": [0.1, 0.99]}, chance=0.1).plot()
+    if kind is ClassTermsDisplay:
+        return kind(names, np.full(8, 0.9), np.full(8, 0.1)).plot()
+    if kind is ScoreHistogramDisplay:
+        return kind(np.random.default_rng(0).random(800), np.repeat(names, 100)).plot()
     if kind is ClassBalanceDisplay:
         return kind.from_results(results.assign(rare_share=0.5), reference=0.4)
     return kind.from_results(results)
@@ -466,15 +476,18 @@ def long_names(kind):
 @pytest.mark.parametrize(
     "kind",
     [
+        AutoencoderTrainingDisplay,
         BudgetCurveDisplay,
         ClassAccuracyDisplay,
         ClassBalanceDisplay,
+        ClassTermsDisplay,
         CriticalDifferenceDisplay,
         GalleryDisplay,
         PairedDifferenceDisplay,
         ParameterCurveDisplay,
         PenaltyMatrixDisplay,
         QueryTimeDisplay,
+        ScoreHistogramDisplay,
     ],
 )
 def test_no_text_is_cut_off_or_overlaps_another(kind, monkeypatch):
@@ -513,7 +526,16 @@ def test_drawn_on_given_axes_no_new_figure_is_made():
 
 
 @pytest.mark.parametrize(
-    "kind", [QueryTimeDisplay, PairedDifferenceDisplay, PenaltyMatrixDisplay, GalleryDisplay]
+    "kind",
+    [
+        AutoencoderTrainingDisplay,
+        ClassTermsDisplay,
+        GalleryDisplay,
+        PairedDifferenceDisplay,
+        PenaltyMatrixDisplay,
+        QueryTimeDisplay,
+        ScoreHistogramDisplay,
+    ],
 )
 def test_other_displays_name_the_extra_too(kind, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)

@@ -616,3 +616,40 @@ def test_an_unfitted_simulator_says_so(method):
 def test_bad_parameters_are_named(params, name):
     with pytest.raises(ValueError, match=f"'{name}' parameter"):
         ActiveLearningSimulator(**params).fit(X, y)
+
+
+# Progress
+
+
+def test_a_run_is_silent_by_default(capsys):
+    simulator().fit(X, y)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_log_file_has_a_line_for_each_round(capsys):
+    simulator(verbose=1, validation=lambda learner: 0.123456, keep_learners=False).fit(X, y)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines() == [
+        f"[ActiveLearningSimulator] round {i} of 3: n_labeled={8 * (i + 1)}, validation=0.1235"
+        for i in range(4)
+    ]
+
+
+def test_a_terminal_has_one_bar_that_is_closed(capsys, monkeypatch):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    simulator(verbose=1).fit(X, y)
+    _, err = capsys.readouterr()
+    assert err.count("\n") == 1
+    last = err.strip().split("\r")[-1]
+    assert "ActiveLearningSimulator: 100%" in last
+    assert "3/3" in last
+    assert "n_labeled=32" in last
+    simulator(verbose=2).fit(X, y)
+    assert len(capsys.readouterr().err.splitlines()) == 4
+
+
+def test_the_progress_of_a_resumed_run_goes_on_where_it_ended(capsys):
+    history = simulator().fit(X, y).history_
+    list(simulator(verbose=1).iter_rounds(X, y, earlier=history[:3]))
+    assert capsys.readouterr().err == ("[ActiveLearningSimulator] round 3 of 3: n_labeled=32\n")

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
 from skvaball.plots._bands import draw_bands, draw_legend, summarize, without_full
 from skvaball.plots._styles import Style
+from skvaball.vab import VaBQuerySelector
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,7 +20,8 @@ if TYPE_CHECKING:
 class ClassBalanceDisplay:
     """Share of rare classes in the labeled set: mean over seeds, with a band.
 
-    Use :meth:`from_results` to draw at once; the constructor only stores its arguments.
+    Use :meth:`from_results` or :meth:`from_estimator` to draw at once; the constructor only
+    stores its arguments.
 
     Parameters
     ----------
@@ -118,6 +123,89 @@ class ClassBalanceDisplay:
         """
         return cls(results, rare_classes, reference=reference).plot(
             ax, band=band, styles=styles, legend=legend, line_kw=line_kw, band_kw=band_kw
+        )
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        rare_classes: Sequence[Any],
+        *,
+        name: str | None = None,
+        reference: float | None = None,
+        ax: Axes | None = None,
+        legend: bool = True,
+        line_kw: dict[str, Any] | None = None,
+    ) -> ClassBalanceDisplay:
+        """Draw the share of rare classes after each round of a simulation.
+
+        Parameters
+        ----------
+        estimator : ActiveLearningSimulator
+            Fitted.
+        rare_classes : sequence
+            The classes that are counted.
+        name : str or None, default=None
+            What the curve is called; None: the class of the selector.
+        reference : float or None, default=None
+            Share of the rare classes in the pool, drawn as a dashed line.
+        ax : matplotlib Axes or None, default=None
+            Where to draw, such as beside the curve of another simulator; None makes a new
+            figure.
+        legend : bool, default=True
+            Draw a legend to the right of the axes.
+        line_kw : dict or None, default=None
+            Passed to ``Axes.plot``.
+
+        Returns
+        -------
+        ClassBalanceDisplay
+
+        Raises
+        ------
+        ValueError
+            If a class is none of those in the simulation.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_digits
+        >>> from sklearn.linear_model import LogisticRegression
+        >>> from skvaball import ActiveLearner, ActiveLearningSimulator
+        >>> from skvaball.plots import ClassBalanceDisplay
+        >>> from skvaball.selectors import MarginSelector
+        >>> X, y = load_digits(return_X_y=True)
+        >>> learner = ActiveLearner(LogisticRegression(max_iter=500), MarginSelector())
+        >>> simulator = ActiveLearningSimulator(learner, n_rounds=3).fit(X[:300], y[:300])
+        >>> display = ClassBalanceDisplay.from_estimator(simulator, rare_classes=[7, 8, 9])
+        >>> display.lines_[0].get_xdata().tolist()
+        [10, 20, 30, 40]
+        """
+        import pandas as pd
+
+        check_is_fitted(estimator)
+        classes = np.asarray(estimator.classes_)
+        unknown = [label for label in rare_classes if label not in classes]
+        if unknown or not len(rare_classes):
+            raise ValueError(
+                f"rare_classes={list(rare_classes)} must name at least one class, and only those "
+                f"of the simulation: {classes.tolist()}."
+            )
+        rare = np.isin(classes, np.asarray(rare_classes))
+        selector = estimator.learner_.selector
+        kind = VaBQuerySelector if selector is None else type(selector)
+        results = pd.DataFrame(
+            {
+                "strategy": name or kind.__name__,
+                "seed": 0,
+                "n_labeled": [entry["n_labeled"] for entry in estimator.history_],
+                "rare_share": [
+                    entry["class_counts"][rare].sum() / entry["n_labeled"]
+                    for entry in estimator.history_
+                ],
+            }
+        )
+        return cls.from_results(
+            results, rare_classes, reference=reference, ax=ax, legend=legend, line_kw=line_kw
         )
 
     def plot(

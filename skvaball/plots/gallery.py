@@ -8,8 +8,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from skvaball.plots._bands import checked_columns, load_pyplot
+from skvaball.plots._estimators import check_lengths, fitted_selector
+from skvaball.utils.rows import n_rows, take_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,15 +32,16 @@ TILE = (1.75, 2.7)
 class GalleryDisplay:
     """The first images of a query, with the terms of the score under each.
 
-    Use :meth:`from_results` to draw at once; the constructor only stores its arguments.
+    Use :meth:`from_results` or :meth:`from_estimator` to draw at once; the constructor only
+    stores its arguments.
 
     Parameters
     ----------
     gallery : DataFrame
         One row per image of one query, with the columns `rank` (0 for the first), `png`
-        (bytes), `true_label`, `predicted_label`, `likelihood` (logarithm, of the predicted
-        class), `difficulty`, `prior` and `score`. NaN stands for a term that the strategy
-        does not have.
+        (bytes), `true_label` (None: not known), `predicted_label`, `likelihood` (logarithm,
+        of the predicted class), `difficulty`, `prior` and `score`. NaN stands for a term
+        that the strategy does not have.
     n_images : int, default=10
         At most as many are drawn, by rank.
 
@@ -109,6 +113,96 @@ class GalleryDisplay:
         """
         return cls(gallery, n_images).plot(ax, n_columns=n_columns)
 
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: Any,
+        y: ArrayLike | None = None,
+        *,
+        images: Any = None,
+        n_images: int = 10,
+        n_columns: int = 5,
+        ax: Sequence[Axes] | None = None,
+    ) -> GalleryDisplay:
+        """Draw rows that a strategy has asked for, with the terms of their scores.
+
+        Parameters
+        ----------
+        estimator : QuerySelector, ActiveLearner or ActiveLearningSimulator
+            A fitted selector that has a classifier, or a learner or simulator that has
+            answered a query: its selector as it was for that query.
+        X : array-like of shape (n, ...)
+            The rows, best first: ``X_pool[learner.query(X_pool, n)]``.
+        y : array-like of shape (n,) or None, default=None
+            Their labels, if they are known already.
+        images : array-like or None, default=None
+            What to show for each row, of shape (n, height, width), (n, height, width, 3)
+            or (n, n_channels, height, width) with 1 or 3 channels. None: X itself.
+        n_images : int, default=10
+            At most as many are drawn.
+        n_columns : int, default=5
+            Images side by side in a new figure.
+        ax : sequence of matplotlib Axes or None, default=None
+            Where to draw, one for each image; None makes a new figure.
+
+        Returns
+        -------
+        GalleryDisplay
+
+        Raises
+        ------
+        ValueError
+            If the images have another shape, there are not as many as rows, or the
+            selector has no classifier.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_digits
+        >>> from sklearn.linear_model import LogisticRegression
+        >>> from skvaball import ActiveLearner
+        >>> from skvaball.plots import GalleryDisplay
+        >>> from skvaball.selectors import MarginSelector
+        >>> X, y = load_digits(return_X_y=True)
+        >>> learner = ActiveLearner(LogisticRegression(max_iter=500), MarginSelector())
+        >>> X_new = X[100:][learner.fit(X[:100], y[:100]).query(X[100:], 4)]
+        >>> display = GalleryDisplay.from_estimator(
+        ...     learner, X_new, images=X_new.reshape(-1, 8, 8)
+        ... )
+        >>> len(display.axes_)
+        4
+        """
+        import pandas as pd
+
+        selector = fitted_selector(estimator)
+        if selector.estimator_ is None:
+            raise ValueError(
+                f"{type(selector).__name__} has no classifier, so that there are no predicted "
+                "classes. Give the selector one as `estimator`."
+            )
+        images = X if images is None else images
+        labels = [None] * n_rows(X) if y is None else np.asarray(y).tolist()
+        check_lengths(X=range(n_rows(X)), y=labels, images=images)
+        pictures = _as_pictures(images[:n_images])
+        shown = take_rows(X, np.arange(len(pictures)))
+        codes = selector._view.predict_codes(shown)
+        gallery = pd.DataFrame(
+            {
+                "rank": np.arange(len(pictures)),
+                "png": [_as_png(picture) for picture in pictures],
+                "true_label": pd.Series(labels[: len(pictures)], dtype=object),
+                "predicted_label": selector.classes_[codes],
+                **dict.fromkeys(TERMS, np.nan),
+                "score": selector.score_samples(shown),
+            }
+        )
+        if hasattr(selector, "class_log_likelihood"):
+            likelihoods = selector.class_log_likelihood(shown)
+            gallery["likelihood"] = likelihoods[np.arange(len(codes)), codes]
+            gallery["difficulty"] = selector.difficulty_[codes]
+            gallery["prior"] = selector.prior_[codes]
+        return cls(gallery, n_images).plot(ax, n_columns=n_columns)
+
     def plot(self, ax: Sequence[Axes] | None = None, *, n_columns: int = 5) -> GalleryDisplay:
         """Draw the images.
 
@@ -165,8 +259,41 @@ def first_images(gallery: pd.DataFrame, n_images: int) -> pd.DataFrame:
     return rows
 
 
+def _as_pictures(images: Any) -> np.ndarray:
+    """Images as bytes, of shape (n, height, width) or (n, height, width, 3)."""
+    pictures = np.asarray(images)
+    if pictures.ndim == 4 and pictures.shape[-1] != 3 and pictures.shape[1] in (1, 3):
+        pictures = np.moveaxis(pictures, 1, -1)
+    if pictures.ndim == 4 and pictures.shape[-1] == 1:
+        pictures = pictures[..., 0]
+    if pictures.ndim not in (3, 4) or (pictures.ndim == 4 and pictures.shape[-1] != 3):
+        raise ValueError(
+            f"Images of shape {np.shape(images)} cannot be drawn. Expected (n, height, width), "
+            "(n, height, width, 3) or (n, n_channels, height, width) with 1 or 3 channels; give "
+            "what is to be seen as `images`."
+        )
+    if pictures.dtype == np.uint8:
+        return pictures
+    # One scale for all: standardized images are neither in 0..1 nor in 0..255.
+    low, high = float(pictures.min()), float(pictures.max())
+    scaled: np.ndarray = (pictures - low) * (255 / (high - low or 1))
+    return scaled.round().astype(np.uint8)
+
+
+def _as_png(picture: np.ndarray) -> bytes:
+    load_pyplot()  # says what to install
+    from matplotlib.image import imsave
+
+    buffer = io.BytesIO()
+    # Grey as three equal channels: through a color map some values would be off by one.
+    imsave(buffer, picture if picture.ndim == 3 else np.stack([picture] * 3, -1), format="png")
+    return buffer.getvalue()
+
+
 def label_text(row: dict[str, Any]) -> str:
     """The class of an image, and what it was taken for if that was another."""
+    if row["true_label"] is None:
+        return f"predicted: {row['predicted_label']}"
     if row["true_label"] == row["predicted_label"]:
         return str(row["true_label"])
     return f"{row['true_label']}, not {row['predicted_label']}"

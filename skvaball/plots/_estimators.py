@@ -1,0 +1,49 @@
+"""What displays take from fitted estimators."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sklearn.utils.validation import check_is_fitted
+
+
+def fitted_selector(estimator: Any) -> Any:
+    """The fitted selector of a learner or simulator, or the selector itself.
+
+    Raises
+    ------
+    ValueError
+        If a learner has not been asked yet.
+    sklearn.exceptions.NotFittedError
+        If the estimator is not fitted.
+    """
+    check_is_fitted(estimator)
+    if hasattr(estimator, "history_"):  # a simulator
+        estimator = estimator.learner_
+    if not hasattr(estimator, "query"):
+        return estimator
+    if not hasattr(estimator, "selector_"):
+        raise ValueError(
+            f"The {type(estimator).__name__} has answered no query yet, so its selector is not "
+            "fitted. Call query first."
+        )
+    return estimator.selector_
+
+
+def fitted_vab(estimator: Any, display: type) -> Any:
+    """The fitted VaBQuerySelector of a learner or simulator, or the selector itself."""
+    selector = fitted_selector(estimator)
+    if not hasattr(selector, "vae_"):
+        raise ValueError(
+            f"{display.__name__} shows what a VaBQuerySelector has learned, but got a "
+            f"{type(selector).__name__}. Pass a fitted VaBQuerySelector, or a learner that "
+            "queries with one."
+        )
+    return selector
+
+
+def check_lengths(**parts: Any) -> None:
+    """Raise a ValueError unless all parts have the same length."""
+    lengths = {name: len(part) for name, part in parts.items()}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"Expected the same length of all, got {lengths}.")
