@@ -15,11 +15,15 @@ CODE := skvaball tests examples benchmarks
 TEST_ENV := OMP_NUM_THREADS=1 SCIPY_ARRAY_API=1 MPLBACKEND=Agg
 PYTEST := bin/python -m pytest -n auto
 
+# More arguments for sphinx, such as: make docs DOCS_ARGS='-D plot_gallery=0', without the examples
+DOCS_ARGS ?=
+DOCS_ENV := OMP_NUM_THREADS=1 MPLBACKEND=Agg
+
 MAKEFLAGS += --no-print-directory
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install test lint format demo bench test-oldest dist clean
+.PHONY: help install test lint format docs demo bench test-oldest dist clean
 
 help: ## Show this list
 	@echo "Usage: make TARGET [PYTHON=python3.12]"
@@ -65,6 +69,10 @@ format: install ## Format the code, and fix what can be fixed
 	@$(VENV)/bin/ruff check --fix $(CODE)
 	@$(VENV)/bin/ruff format $(CODE)
 
+docs: install ## Build the documentation in docs/_build/html, and run every example
+	@$(DOCS_ENV) $(VENV)/bin/python -m sphinx -b html -W --keep-going $(DOCS_ARGS) \
+		docs docs/_build/html
+
 demo: install ## Run the demo
 	@$(VENV)/bin/skvaball demo
 
@@ -86,6 +94,8 @@ dist: install ## Build the source archive and the wheel in dist/
 	@$(VENV)/bin/python -m build
 
 clean: ## Remove what the other targets made, .venv included
-	@rm -rf $(VENV) $(OLDEST_VENV) build dist skvaball.egg-info docs/_build
+	@rm -rf $(VENV) $(OLDEST_VENV) build dist skvaball.egg-info
+	@rm -rf docs/_build docs/auto_examples docs/api/generated docs/api/backreferences
+	@rm -f docs/sg_execution_times.rst
 	@rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	@find $(wildcard $(CODE)) -name __pycache__ -prune -exec rm -rf {} +
