@@ -27,7 +27,9 @@ learner.fit(X_labeled, y_labeled)
 idx = learner.query(X_pool, 10)  # positions in the pool, best first
 
 fig, axes = plt.subplots(1, 2, figsize=(9, 4), layout="constrained", sharey=True)
-for ax, title in zip(axes, ["12 labels, and 10 questions", "The same after 22 labels"], strict=True):
+for ax, title in zip(
+    axes, ["12 labels, and 10 questions", "The same after 22 labels"], strict=True
+):
     DecisionBoundaryDisplay.from_estimator(learner, X, ax=ax, cmap="RdBu_r", alpha=0.4)
     ax.scatter(*X_pool.T, c="0.6", s=8, label="pool")
     ax.scatter(*learner.X_labeled_.T, c=learner.y_labeled_, cmap="RdBu_r", ec="k", label="labeled")

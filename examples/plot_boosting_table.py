@@ -6,10 +6,10 @@ Gradient boosting is often the best classifier for tables, once there are many l
 learning begins with few. ``HistGradientBoostingClassifier`` puts at least 20 rows in each leaf of
 a tree; with 40 labels there is hardly anything left to split.
 
-The lesson: an uncertainty is worth as much as the classifier behind it. One that cannot learn
-yet gives many rows the same probabilities, and the choice between them is arbitrary. Look at the
-number of different scores, make the leaves smaller for the first rounds, or begin with a linear
-model.
+The lesson: an uncertainty is worth as much as the classifier behind it. With 40 labels the default
+gives most rows a score that they share with others, so that the first batch is half arbitrary,
+and one round is lost. Small leaves mend that; from 120 labels on they make no difference that
+four seeds could show. The linear model is the best with 40 labels and the worst of the three with 240.
 """
 
 import matplotlib.pyplot as plt

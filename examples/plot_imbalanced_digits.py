@@ -6,7 +6,7 @@ All zeros are kept and a fifth of every other digit, so that the zeros are a thi
 Four strategies buy 100 labels after the same 20.
 
 The lesson: what is bought differs more than what comes of it. Random choice spends a third of the
-labels on zeros, which are easy; the others hardly buy any. Entropy and margin turn that into
+labels on zeros, which are easy; the others buy ten at most. Entropy and margin turn that into
 accuracy. VaB-AL buys rare digits as well, but here its classifier is behind theirs. This is one
 random start; "Compare strategies with bands" has several.
 """

@@ -31,7 +31,7 @@ X, y = make_classification(
     n_redundant=0,
     n_classes=2,
     weights=[0.95, 0.05],
-    class_sep=0.8,
+    class_sep=1.3,
     random_state=1,
 )
 X, X_test, y, y_test = train_test_split(X, y, test_size=0.5, stratify=y, random_state=0)
@@ -44,9 +44,7 @@ def plain():
 
 def oversampled():
     """Rare labels are repeated until both classes have as many."""
-    return make_pipeline(
-        StandardScaler(), RandomOverSampler(random_state=0), LogisticRegression()
-    )
+    return make_pipeline(StandardScaler(), RandomOverSampler(random_state=0), LogisticRegression())
 
 
 def measure(learner):
@@ -71,9 +69,7 @@ for i, make_classifier in enumerate([plain, oversampled]):
         labels = [entry["n_labeled"] for entry in simulator.history_]
         mean, error = np.mean(curves, axis=0), np.std(curves, axis=0, ddof=1) / np.sqrt(10)
         name = f"{make_classifier.__name__}, {'margin' if style == '-' else 'random'}"
-        ax.errorbar(
-            labels, mean, error, ls=style, color=f"C{i}", marker="o", capsize=3, label=name
-        )
+        ax.errorbar(labels, mean, error, ls=style, color=f"C{i}", marker="o", capsize=3, label=name)
         print(f"{name:20} {mean[0]:.3f} to {mean[-1]:.3f}")
 ax.set(xlabel="Labels", ylabel="Balanced accuracy\nmean of 10 seeds, standard error")
 ax.legend()

@@ -72,7 +72,7 @@ for name, selector in strategies.items():
     labels = [entry["n_labeled"] for entry in simulator.history_]
     (line,) = ax.plot(labels, np.mean(found, axis=0), marker="o", label=name)
     ax.plot(labels, np.transpose(found), color=line.get_color(), lw=0.7, alpha=0.5)
-    print(f"{name:8} security reports found with 3 seeds:", [counts[-1] for counts in found])
+    print(f"{name:8} security reports found with 3 seeds:", [int(counts[-1]) for counts in found])
 ax.set(xlabel="Labels", ylabel="Security reports among them", xticks=labels)
 ax.legend(title="mean, and thin: each seed")
 plt.show()
