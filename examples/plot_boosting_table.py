@@ -9,7 +9,8 @@ a tree; with 40 labels there is hardly anything left to split.
 The lesson: an uncertainty is worth as much as the classifier behind it. With 40 labels the default
 gives most rows a score that they share with others, so that the first batch is half arbitrary,
 and one round is lost. Small leaves mend that; from 120 labels on they make no difference that
-four seeds could show. The linear model is the best with 40 labels and the worst of the three with 240.
+four seeds could show. With margin sampling, the linear model is the best of the three at 40
+labels and the worst at 240.
 """
 
 import matplotlib.pyplot as plt

@@ -7,8 +7,8 @@ strategies start from the same 20 labels and from the same classifier.
 
 The lesson: the bands of single curves are wide, because some starts are luckier than others. That
 luck is shared by the strategies, and leaves the *differences* seed by seed. On the right are
-these, with their 95 % intervals: entropy and margin are better than random here beyond doubt.
-VaB-AL is behind entropy and margin on these data. Eight seeds say that much about these digits,
+these, with their 95 % intervals: entropy and margin are better than random here. VaB-AL cannot be
+told from random, and is behind entropy and margin. Eight seeds say that much about these digits,
 and nothing about other data.
 """
 
@@ -52,12 +52,12 @@ for seed in range(8):
 results = pd.DataFrame(rows, columns=["strategy", "seed", "n_labeled", "balanced_accuracy"])
 
 # %%
-# Areas under the curve, as differences to random choice and to entropy; p is corrected for the
-# number of comparisons in each table.
+# Areas under the curve, as differences to random choice and to entropy. ``p_holm`` is from a paired
+# t-test, corrected for the number of comparisons in each table.
 
 for reference in ("random", "entropy"):
     table = paired_differences(results, reference)
-    print(f"minus {reference}:\n{table[['mean', 'low', 'high']].round(3)}\n")
+    print(f"minus {reference}:\n{table[['mean', 'low', 'high', 'p_holm']].round(3)}\n")
 
 fig, (curves, differences) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
 BudgetCurveDisplay.from_results(results, band="ci", ax=curves, legend=False)

@@ -24,12 +24,12 @@ from skvaball.selectors import EntropySelector, MarginSelector, RandomSelector
 # more than one subject.
 
 WORDS = {
-    "billing": "invoice charge refund card payment twice price receipt account month".split(),
-    "login": "password login reset account email code locked screen browser link".split(),
-    "crash": "crash freeze update screen restart error version button slow device".split(),
-    "security": "stranger password leaked account device email unknown card phishing code".split(),
+    "billing": "invoice charge refund card payment twice price receipt account month",
+    "login": "password login reset account email code locked screen browser link",
+    "crash": "crash freeze update screen restart error version button slow device",
+    "security": "stranger password leaked account device email unknown card phishing code",
 }
-ANYWHERE = "please help hello thanks today again since tried support still need answer".split()
+ANYWHERE = "please help hello thanks today again since tried support still need answer"
 
 
 def make_texts(n, rng):
@@ -37,7 +37,7 @@ def make_texts(n, rng):
     subjects = rng.choice(list(WORDS), n, p=[0.4, 0.32, 0.24, 0.04])
     texts = []
     for subject in subjects:
-        words = [*rng.choice(WORDS[subject], 4), *rng.choice(ANYWHERE, 6)]
+        words = [*rng.choice(WORDS[subject].split(), 4), *rng.choice(ANYWHERE.split(), 6)]
         texts.append(" ".join(rng.permutation(words)))
     return texts, subjects
 
