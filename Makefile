@@ -15,9 +15,9 @@ CODE := skvaball tests examples benchmarks
 TEST_ENV := OMP_NUM_THREADS=1 SCIPY_ARRAY_API=1 MPLBACKEND=Agg
 PYTEST := bin/python -m pytest -n auto
 
-# More arguments for sphinx, such as: make docs DOCS_ARGS='-D plot_gallery=0', without the examples
-DOCS_ARGS ?=
-DOCS_ENV := OMP_NUM_THREADS=1 MPLBACKEND=Agg
+# Whether `make docs` runs the examples; with 0 it takes half a minute.
+DOCS_EXAMPLES ?= 1
+DOCS_ENV := OMP_NUM_THREADS=1 MPLBACKEND=Agg DOCS_EXAMPLES=$(DOCS_EXAMPLES)
 
 MAKEFLAGS += --no-print-directory
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -70,8 +70,7 @@ format: install ## Format the code, and fix what can be fixed
 	@$(VENV)/bin/ruff format $(CODE)
 
 docs: install ## Build the documentation in docs/_build/html, and run every example
-	@$(DOCS_ENV) $(VENV)/bin/python -m sphinx -b html -W --keep-going $(DOCS_ARGS) \
-		docs docs/_build/html
+	@$(DOCS_ENV) $(VENV)/bin/python -m sphinx -b html -q -W --keep-going docs docs/_build/html
 
 demo: install ## Run the demo
 	@$(VENV)/bin/skvaball demo

@@ -71,7 +71,7 @@ sphinx_gallery_conf = {
     "inspect_global_variables": False,
     "remove_config_comments": True,
     "show_memory": False,
-    "plot_gallery": True,
+    "plot_gallery": os.environ.get("DOCS_EXAMPLES", "1") != "0",
     "download_all_examples": False,
     "abort_on_example_error": False,
     "capture_repr": (),
@@ -139,8 +139,11 @@ def public_names():
 def resolve_alias(app, env, node, contnode):
     """Find the page of an object that is referred to by another of its names."""
     target = node.get("reftarget", "")
-    if node.get("refdomain") != "py" or not target.startswith("skvaball."):
+    if node.get("refdomain") != "py":
         return None
+    if not target.startswith("skvaball."):
+        # A short name, in a docstring of this module.
+        target = f"{node.get('py:module') or 'skvaball'}.{target}"
     parts = target.split(".")
     for i in range(len(parts), 0, -1):
         try:
