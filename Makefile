@@ -9,7 +9,7 @@ PYTEST_ARGS ?=
 
 VENV := .venv
 OLDEST_VENV := .venv-oldest
-CODE := skvaball tests examples benchmarks
+CODE := skvaball tests examples benchmarks docs/conf.py
 
 # One process a core with one thread each, array inputs other than numpy's, and no windows.
 TEST_ENV := OMP_NUM_THREADS=1 SCIPY_ARRAY_API=1 MPLBACKEND=Agg
