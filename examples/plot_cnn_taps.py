@@ -6,7 +6,7 @@ VaB-AL reads the features inside the classifier. Of a network these are the outp
 the taps; ``layers`` names them as ``named_modules()`` does. Here a small skorch network has read
 200 digits, and VaB-AL looks for its mistakes in the pool through other layers each time.
 
-The lesson: the first layer says hardly anything about mistakes, the later ones more, and the seed
+The lesson: the first layer says nothing about mistakes, the later ones a little, and the seed
 of the autoencoder moves the result about as much as the choice between them. But look at the
 dashed line before you tune the taps: the entropy of the network's own probabilities costs nothing
 and finds far more of the mistakes here than VaB-AL does with any of them.
@@ -53,7 +53,7 @@ net = NeuralNetClassifier(
     verbose=0,
 )
 learner = ActiveLearner(net, classes=np.arange(10), random_state=0).fit(X[:200], y[:200])
-X_pool, y_pool = X[200:], y[200:]
+X_pool, y_pool = X[200:1100], y[200:1100]
 print(f"{np.mean(learner.predict(X_pool) != y_pool):.1%} of the pool are mistakes")
 print("layers:", [name for name, _ in learner.estimator_.module_.named_modules() if name])
 
