@@ -30,10 +30,6 @@ classifier = LogisticRegression().fit(X[labeled], y[labeled])
 selector = VaBQuerySelector(classifier, difficulty="out_of_fold", n_draws=64, random_state=0)
 selector.fit_pool(X[labeled], y[labeled], X[~labeled])
 
-fig, axes = plt.subplots(2, 3, figsize=(11, 6.5), layout="constrained")
-ClassTermsDisplay.from_estimator(selector, ax=axes[0, 0])
-axes[0, 0].set_title("Difficulty and prior")
-
 # %%
 # The grid is scored like any rows of a pool. ``class_posterior`` is the prior times the
 # likelihood, normalized; the likelihood itself has no scale of its own.
@@ -49,6 +45,11 @@ maps = {
     "VaB-AL: p(mistake | x)": selector.score_samples(grid),
     "Entropy of the classifier": entropy.score_samples(grid),
 }
+
+fig, axes = plt.subplots(2, 3, figsize=(11, 6.5), layout="constrained")
+terms = ClassTermsDisplay.from_estimator(selector, ax=axes[0, 0])
+terms.ax_.legend(loc="lower right", fontsize="small")
+terms.ax_.set_title("Difficulty and prior")
 places = [axes[0, 1], axes[0, 2], axes[1, 0], axes[1, 1], axes[1, 2]]
 for ax, (title, values) in zip(places, maps.items(), strict=True):
     cmap = "Blues" if title.startswith("p(") else "Reds"
