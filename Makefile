@@ -9,17 +9,21 @@ PYTEST_ARGS ?=
 
 VENV := .venv
 OLDEST_VENV := .venv-oldest
-CODE := skvaball tests examples benchmarks
+CODE := skvaball tests examples benchmarks docs/conf.py
 
 # One process a core with one thread each, array inputs other than numpy's, and no windows.
 TEST_ENV := OMP_NUM_THREADS=1 SCIPY_ARRAY_API=1 MPLBACKEND=Agg
 PYTEST := bin/python -m pytest -n auto
 
+# Whether `make docs` runs the examples; with 0 it takes half a minute.
+DOCS_EXAMPLES ?= 1
+DOCS_ENV := OMP_NUM_THREADS=1 MPLBACKEND=Agg DOCS_EXAMPLES=$(DOCS_EXAMPLES)
+
 MAKEFLAGS += --no-print-directory
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install test lint format demo bench test-oldest dist clean
+.PHONY: help install test lint format docs demo bench test-oldest dist clean
 
 help: ## Show this list
 	@echo "Usage: make TARGET [PYTHON=python3.12]"
@@ -65,6 +69,9 @@ format: install ## Format the code, and fix what can be fixed
 	@$(VENV)/bin/ruff check --fix $(CODE)
 	@$(VENV)/bin/ruff format $(CODE)
 
+docs: install ## Build the documentation in docs/_build/html, and run every example
+	@$(DOCS_ENV) $(VENV)/bin/python -m sphinx -b html -q -W --keep-going docs docs/_build/html
+
 demo: install ## Run the demo
 	@$(VENV)/bin/skvaball demo
 
@@ -86,6 +93,8 @@ dist: install ## Build the source archive and the wheel in dist/
 	@$(VENV)/bin/python -m build
 
 clean: ## Remove what the other targets made, .venv included
-	@rm -rf $(VENV) $(OLDEST_VENV) build dist skvaball.egg-info docs/_build
+	@rm -rf $(VENV) $(OLDEST_VENV) build dist skvaball.egg-info
+	@rm -rf docs/_build docs/auto_examples docs/api/generated docs/api/backreferences
+	@rm -f docs/sg_execution_times.rst
 	@rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	@find $(wildcard $(CODE)) -name __pycache__ -prune -exec rm -rf {} +

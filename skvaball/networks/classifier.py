@@ -102,7 +102,7 @@ class DeepClassifier(ClassifierMixin, BaseEstimator):
         The standardization of the inputs.
     n_features_in_ : int
         Number of features seen in fit.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the features, if X had any.
 
     See Also

@@ -196,7 +196,7 @@ class VaBQuerySelector(QuerySelector):
         Seconds of each stage of ``fit``, and of the last query's scores.
     n_features_in_ : int
         Number of features seen in fit.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the features, if X had any.
 
     Warns
