@@ -69,8 +69,9 @@ format: install ## Format the code, and fix what can be fixed
 	@$(VENV)/bin/ruff check --fix $(CODE)
 	@$(VENV)/bin/ruff format $(CODE)
 
-docs: install ## Build the documentation in docs/_build/html, and run every example
+docs: install ## Build the documentation in docs/_build/html, and run its examples and programs
 	@$(DOCS_ENV) $(VENV)/bin/python -m sphinx -b html -q -W --keep-going docs docs/_build/html
+	@[ $(DOCS_EXAMPLES) = 0 ] || $(TEST_ENV) $(VENV)/$(PYTEST) -q -m pages tests/test_docs.py
 
 demo: install ## Run the demo
 	@$(VENV)/bin/skvaball demo

@@ -71,6 +71,9 @@ def python_blocks(page: Path) -> str:
     )
 
 
+PROGRAMS = [page for page in PAGES if python_blocks(page)]
+
+
 @pytest.mark.parametrize("value", public_objects())
 def test_public_name_is_in_the_reference_and_has_a_docstring(value):
     assert any(value is known for known in reference().values())
@@ -103,11 +106,10 @@ def test_code_of_a_page_compiles(path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: f"{path.parent.name}-{path.stem}")
+@pytest.mark.pages
+@pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_code_of_a_page_runs_from_top_to_bottom(path, tmp_path):
     code = python_blocks(path)
-    if not code:
-        pytest.skip("no code on the page")
     if "SkactivemlSelector(" in code:
         pytest.importorskip("skactiveml", reason="scikit-activeml is not installed")
     program = tmp_path / "page.py"
