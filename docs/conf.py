@@ -96,6 +96,7 @@ html_theme_options = {
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 
+# The examples end with plt.show(), for those who run them; here the gallery takes the figures.
 warnings.filterwarnings("ignore", message=".*Agg is non-interactive.*", category=UserWarning)
 
 #: The modules whose public names have a page each.

@@ -503,7 +503,7 @@ def load_learner(
         learner = unpacker.unpack(packed["learner"])
     except SavedFileError:
         raise
-    except Exception as error:
+    except Exception as error:  # an altered file can break the rebuilding anywhere
         saved, here = header.get("versions"), _versions()
         differ = "" if saved == here else f" It was saved with {saved}; here are {here}."
         raise _damaged(path, error, differ) from error
@@ -567,7 +567,7 @@ def _read_entries(data: bytes, path: Any) -> tuple[dict[str, Any], dict[str, byt
         ]
     except SavedFileError:
         raise
-    except Exception as error:
+    except Exception as error:  # a zip or a header that is damaged fails in many ways
         raise _damaged(path, error) from error
     if kind != KIND:
         raise SavedFileError(f"{path} holds a {kind!r}; expected a {KIND!r}.")
@@ -587,7 +587,7 @@ def _check_stored(data: bytes, path: Any) -> None:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             packed = [i for i in archive.infolist() if i.compress_type != zipfile.ZIP_STORED]
-    except Exception as error:
+    except Exception as error:  # zipfile raises more than BadZipFile for a damaged archive
         raise _damaged(path, error) from error
     if packed:
         raise SavedFileError(

@@ -47,3 +47,14 @@ def check_lengths(**parts: Any) -> None:
     lengths = {name: len(part) for name, part in parts.items()}
     if len(set(lengths.values())) > 1:
         raise ValueError(f"Expected the same length of all, got {lengths}.")
+
+
+def fitted_with_classifier(estimator: Any) -> Any:
+    """The fitted selector of :func:`fitted_selector`, if it has a classifier that predicts."""
+    selector = fitted_selector(estimator)
+    if selector.estimator_ is None:
+        raise ValueError(
+            f"{type(selector).__name__} has no classifier, so that there are no predicted "
+            "classes. Give the selector one as `estimator`."
+        )
+    return selector

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from skvaball.plots._bands import checked_columns, load_pyplot
-from skvaball.plots._estimators import check_lengths, fitted_selector
+from skvaball.plots._estimators import check_lengths, fitted_with_classifier
 from skvaball.utils.rows import n_rows, take_rows
 
 if TYPE_CHECKING:
@@ -174,12 +174,7 @@ class GalleryDisplay:
         """
         import pandas as pd
 
-        selector = fitted_selector(estimator)
-        if selector.estimator_ is None:
-            raise ValueError(
-                f"{type(selector).__name__} has no classifier, so that there are no predicted "
-                "classes. Give the selector one as `estimator`."
-            )
+        selector = fitted_with_classifier(estimator)
         images = X if images is None else images
         labels = [None] * n_rows(X) if y is None else np.asarray(y).tolist()
         check_lengths(X=range(n_rows(X)), y=labels, images=images)

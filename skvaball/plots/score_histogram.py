@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from skvaball.plots._bands import new_axes
-from skvaball.plots._estimators import check_lengths, fitted_selector
+from skvaball.plots._estimators import check_lengths, fitted_with_classifier
 from skvaball.plots._styles import PALETTE
 
 if TYPE_CHECKING:
@@ -98,12 +98,7 @@ class ScoreHistogramDisplay:
         ValueError
             If the selector has no classifier.
         """
-        selector = fitted_selector(estimator)
-        if selector.estimator_ is None:
-            raise ValueError(
-                f"{type(selector).__name__} has no classifier, so that there are no predicted "
-                "classes. Give the selector one as `estimator`."
-            )
+        selector = fitted_with_classifier(estimator)
         scores = selector.score_samples(X)
         labels = selector.classes_[selector._view.predict_codes(X)]
         return cls(scores, labels).plot(ax, bins=bins, stairs_kw=stairs_kw)

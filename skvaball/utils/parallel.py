@@ -35,6 +35,7 @@ def map_rows(
         from dask.delayed import delayed as dask_delayed
 
         task = dask_delayed(function, pure=False)
+        # Dask declares no types for it.
         yield from compute(*(task(block) for block in _row_blocks(X)))  # type: ignore[no-untyped-call]
         return
     # In a tuple: joblib puts bare arrays on one worker of a Dask cluster before the task is
