@@ -610,7 +610,7 @@ class _Unpacker:
         self.table = table
         self.device = device
         self.tensors = tensors
-        self.trusted = trusted
+        self.known = {**trusted_objects(), **trusted}
         self.path = path
         self._done: dict[int, tuple[Any, Any]] = {}
 
@@ -678,10 +678,9 @@ class _Unpacker:
         return value
 
     def _find(self, name: str) -> Any:
-        known = {**trusted_objects(), **self.trusted}
-        if name not in known:
+        if name not in self.known:
             _refuse([name], self.path)
-        return known[name]
+        return self.known[name]
 
     def _rebuild_tensor(self, record: Any) -> torch.Tensor:
         tensor = self.tensors[record.key]
