@@ -1,7 +1,7 @@
 """Speed and memory of VaB-AL's score: every figure against a reference in the same run.
 
     python benchmarks/bench_scoring.py [--threads 2] [--only exact ...] [--json PATH]
-        [--cifar10 FOLDER] [--neu FOLDER] [--largest 1000000]
+        [--cifar10 FOLDER] [--neu FOLDER] [--largest 1000000] [--device cuda]
 
 exact        decoding under each mask against the literal loop: 64 rows at a time, each class
              masked, decoded and compared with its target; and its floating-point rate against
@@ -13,6 +13,9 @@ query        fit and query of 500 from 50,000 rows of 512 features, stage by sta
 memory       the same from memmaps of 10,000 rows up to the largest: time, and anonymous
              memory above that at the start (pages of the file are the system's cache).
 scaling      the time of scores over rows, classes and draws.
+precision    scores by float32, tf32 and bfloat16 on a device (--device): time, share of the rate
+             of torch's own products there, memory, and the picks in common with float32. On
+             a GPU for 50,000 rows, else for 1,000.
 
 Times are medians of repeated calls, of the two sides in turn. Memory needs Linux.
 """
@@ -30,6 +33,7 @@ import time
 import warnings
 from collections.abc import Callable
 from datetime import date
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -43,7 +47,12 @@ from skvaball.exceptions import NothingLearnedWarning
 from skvaball.networks import DeepClassifier
 from skvaball.vab import VaBQuerySelector
 from skvaball.vab.autoencoder import ClassMaskedELBO, ClassMaskedVAE
-from skvaball.vab.likelihood import VECTORS_PER_CHUNK, MaskedDecoder, draw_noise
+from skvaball.vab.likelihood import (
+    VECTORS_PER_CHUNK,
+    VECTORS_PER_CHUNK_GPU,
+    MaskedDecoder,
+    draw_noise,
+)
 
 #: Rows that the literal loop has in hand: the batch size of the training.
 LITERAL_ROWS = 64
@@ -256,7 +265,7 @@ def query(args: argparse.Namespace) -> list[dict[str, Any]]:
     X, y = gaussians(51_000, 512, 10)
     clf = LogisticRegression(C=0.01, max_iter=200).fit(X[:1000], y[:1000])
     rows = []
-    for batch in ("rebalance", "top"):
+    for batch in ("diverse", "rebalance", "top"):
         selector = VaBQuerySelector(clf, batch=batch, random_state=0)
         total = seconds(lambda s=selector: s.fit_select(X[:1000], y[:1000], X[1000:], 500))
         rows.append({"batch": batch, "total_s": total, **selector.timings_})
@@ -357,7 +366,76 @@ def scaling(args: argparse.Namespace) -> list[dict[str, Any]]:
     return rows
 
 
-BENCHMARKS = {f.__name__: f for f in (exact, elimination, training, query, memory, scaling)}
+# Precisions and devices
+
+
+def device_product_rate(device: str, dtype: torch.dtype) -> float:
+    """Floating-point operations per second of torch for products with 128 x 128 matrices."""
+    n = VECTORS_PER_CHUNK if device == "cpu" else VECTORS_PER_CHUNK_GPU
+    a, b = (torch.randn(m, WIDTH, device=device).to(dtype) for m in (n, WIDTH))
+    out = torch.empty_like(a)
+
+    def products() -> None:
+        for _ in range(20):
+            torch.mm(a, b, out=out)
+        if device != "cpu":
+            torch.cuda.synchronize()
+
+    products()
+    return 20 * 2 * n * WIDTH * WIDTH / statistics.median(seconds(products) for _ in range(5))
+
+
+def precision(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Time and picks of each precision of the products, for 10 and 100 classes, 100 draws."""
+    on_gpu = args.device != "cpu"
+    n = 50_000 if on_gpu else 1_000
+    rows = []
+    for classes in (10, 100):
+        X, y = gaussians(n + 2000, 512, classes)
+        clf = LogisticRegression(C=0.01, max_iter=30).fit(X[:2000], y[:2000])
+        selector = VaBQuerySelector(
+            clf, n_draws=100, max_epochs=5, device=args.device, random_state=0
+        )
+        pool = selector._fit_apart(X[:2000], y[:2000], X[2000:])
+        per_mask = 2.75 * WIDTH**2 + BLOCK * WIDTH
+        operations = 2 * n * 100 * (classes * per_mask + BLOCK * classes * WIDTH)
+        reference: np.ndarray | None = None
+        for name in ("float32", "tf32", "bfloat16"):
+            selector._likelihood.precision = name
+            if on_gpu:
+                torch.cuda.reset_peak_memory_stats()
+            decode = partial(selector._likelihood.decode, pool.values)
+            decode()
+            time_ = statistics.median(seconds(decode) for _ in range(3))
+            whole = statistics.median(seconds(lambda: selector._score(None, pool)) for _ in "123")
+            scores = selector._score(None, pool)
+            reference = scores if reference is None else reference
+            # As set by the context of a product, without one.
+            torch.backends.cuda.matmul.allow_tf32 = name == "tf32"
+            dtype = torch.bfloat16 if name == "bfloat16" else torch.float32
+            rate = device_product_rate(args.device, dtype)
+            torch.backends.cuda.matmul.allow_tf32 = False
+            top, best = (np.argsort(-s, kind="stable")[:500] for s in (scores, reference))
+            rows.append(
+                {
+                    "classes": classes,
+                    "rows": n,
+                    "precision": name,
+                    "decode_s": time_,
+                    "scores_s": whole,
+                    "tflops": operations / time_ / 1e12,
+                    "ceiling_tflops": rate / 1e12,
+                    "peak_gpu_mib": torch.cuda.max_memory_allocated() / MIB if on_gpu else 0.0,
+                    "largest_difference": float(np.abs(scores - reference).max()),
+                    "top_500_in_common": len(np.intersect1d(top, best)) / 500,
+                }
+            )
+    return rows
+
+
+BENCHMARKS = {
+    f.__name__: f for f in (exact, elimination, training, query, memory, scaling, precision)
+}
 
 
 def print_table(rows: list[dict[str, Any]]) -> None:
@@ -383,6 +461,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=BENCHMARKS, default=list(BENCHMARKS))
     parser.add_argument("--repeats", type=int, default=5, help="timed calls of each side")
     parser.add_argument("--largest", type=int, default=100_000, help="rows of the largest memmap")
+    parser.add_argument("--device", default="cpu", help="where precision is measured")
     parser.add_argument("--cifar10", help="folder of CIFAR-10's images")
     parser.add_argument("--neu", help="folder of NEU-CLS-64's images")
     parser.add_argument("--json", type=Path, help="file that the results are written to")
@@ -395,6 +474,7 @@ def main() -> None:
         "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores",
         "threads": args.threads,
         "torch": torch.__version__,
+        "device": torch.cuda.get_device_name() if args.device != "cpu" else "cpu",
     }
     for name in args.only:
         print(f"{name}: {BENCHMARKS[name].__doc__.splitlines()[0]}")

@@ -37,6 +37,12 @@ class Features(NamedTuple):
     values: np.ndarray  # (n, sum(widths)) float32
     widths: list[int]  # features per tap
     codes: np.ndarray  # (n,) int64, predicted classes
+    probabilities: np.ndarray  # (n, n_classes) float32; 1 for the predicted class if it has none
+
+    def take(self, rows: Any) -> "Features":
+        """Those of some rows."""
+        values, codes, probabilities = self.values[rows], self.codes[rows], self.probabilities[rows]
+        return Features(values, self.widths, codes, probabilities)
 
 
 class FeatureReader:
@@ -59,6 +65,9 @@ class FeatureReader:
     memory : str, joblib.Memory or None, default=None
         Where the features of a network's rows are kept on disk, so that whoever asks for
         them again, with the same weights and layers, does not pay for them again.
+    probabilities : bool, default=False
+        Whether the probabilities of a classifier that is no network are asked for as well,
+        which predicts once more; those of a network are known anyway.
 
     Raises
     ------
@@ -74,11 +83,13 @@ class FeatureReader:
         *,
         n_jobs: int | None = None,
         memory: str | Memory | None = None,
+        probabilities: bool = False,
     ) -> None:
         self.view = view
         self.batch_size = batch_size
         self.n_jobs = n_jobs
         self.memory = check_memory(memory)
+        self.probabilities = probabilities
         self.net = torch_net(view.classifier)
         self.layers = _tapped_layers(self.net, layers)
 
@@ -100,10 +111,10 @@ class FeatureReader:
         start = 0
         for part in parts:
             if result is None:
-                values = np.empty((n_rows(X), part.values.shape[1]), dtype=np.float32)
-                result = Features(values, part.widths, np.empty(n_rows(X), dtype=np.int64))
+                result = _empty_like(part, n_rows(X))
             stop = start + len(part.codes)
             result.values[start:stop], result.codes[start:stop] = part.values, part.codes
+            result.probabilities[start:stop] = part.probabilities
             start = stop
         assert result is not None
         return result
@@ -132,13 +143,15 @@ class FeatureReader:
         size = self.batch_size if pad else CHUNK_ROWS
         parts: list[np.ndarray] = []
         codes: list[np.ndarray] = []
+        probabilities: list[np.ndarray] = []
         widths: list[int] = []
         with self._isolated():
             for chunk, n in iter_chunks(X, size, pad=pad):
-                taps, predicted = self._read_batch(chunk)
+                taps, predicted, probable = self._read_batch(chunk)
                 widths = [tap.shape[1] for tap in taps]
                 parts.append(np.concatenate([tap[:n] for tap in taps], axis=1))
                 codes.append(predicted[:n])
+                probabilities.append(probable[:n])
         # By rows, also if the features came from a data frame: its layout rounds otherwise.
         values = np.ascontiguousarray(np.concatenate(parts))
         if not np.isfinite(values).all():
@@ -146,7 +159,7 @@ class FeatureReader:
                 "The features contain NaN or infinity. Impute missing values in a Pipeline, "
                 "or check the training of the network."
             )
-        return Features(values, widths, np.concatenate(codes))
+        return Features(values, widths, np.concatenate(codes), np.concatenate(probabilities))
 
     def _isolated(self) -> AbstractContextManager[None]:
         # The view takes care of a classifier that is no network.
@@ -154,15 +167,34 @@ class FeatureReader:
             return nullcontext()
         return isolated_generators(0, device_of(self.net))
 
-    def _read_batch(self, X: Any) -> tuple[list[np.ndarray], np.ndarray]:
+    def _read_batch(self, X: Any) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
+        """Taps, predicted codes and probabilities of one batch."""
         if self.net is None:
             predicted = self.view.predict_codes(X)
-            return [_plain_features(self.view.through_steps(X))], predicted
+            if self.probabilities and self.view.has_probabilities:
+                probabilities = self.view.predict_proba(X).astype(np.float32)
+            else:
+                probabilities = np.eye(len(self.view.classes), dtype=np.float32)[predicted]
+            return [_plain_features(self.view.through_steps(X))], predicted, probabilities
         with record_layers(self.net.module_, self.layers) as recorded:
-            probabilities = np.asarray(self.net.predict_proba(self.view.network_input(X)))
-        check_probabilities(probabilities)
-        predicted = self.view.columns(probabilities.shape[1])[probabilities.argmax(axis=1)]
-        return recorded.arrays(n_outputs=probabilities.shape[1]), predicted
+            outputs = np.asarray(self.net.predict_proba(self.view.network_input(X)))
+        check_probabilities(outputs)
+        columns = self.view.columns(outputs.shape[1])
+        probabilities = np.zeros((len(outputs), len(self.view.classes)), dtype=np.float32)
+        probabilities[:, columns] = outputs
+        taps = recorded.arrays(n_outputs=outputs.shape[1])
+        return taps, columns[outputs.argmax(axis=1)], probabilities
+
+
+def _empty_like(part: Features, n: int) -> Features:
+    """Room for the features of n rows."""
+    values, _, codes, probabilities = part
+    return Features(
+        np.empty((n, values.shape[1]), dtype=values.dtype),
+        part.widths,
+        np.empty(n, dtype=codes.dtype),
+        np.empty((n, probabilities.shape[1]), dtype=probabilities.dtype),
+    )
 
 
 def _read_cached(key: str, X: Any, reader: FeatureReader) -> Features:

@@ -17,14 +17,14 @@ from torch.utils.data import TensorDataset
 
 from skvaball.features import deep_features
 from skvaball.networks import DeepClassifier
-from skvaball.selectors._core_set import (
+from skvaball.selectors import CoreSetSelector
+from skvaball.utils.estimator_checks import parametrize_with_selector_checks
+from skvaball.utils.k_center import (
     BLOCK_ROWS,
     BLOCK_VALUES,
-    CoreSetSelector,
     farthest_first,
     squared_distances_to_nearest,
 )
-from skvaball.utils.estimator_checks import parametrize_with_selector_checks
 
 
 @parametrize_with_checks([CoreSetSelector(), CoreSetSelector(LogisticRegression())])
@@ -96,6 +96,31 @@ def test_picks_are_those_of_the_definition(kind, d):
     picks = pick(features, centers, 400)
     assert picks.dtype == np.int64
     np.testing.assert_array_equal(picks, greedy(features, centers, 400))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("n_rows", [40, 2 * BLOCK_ROWS])
+def test_weighted_picks_are_those_of_the_definition(kind, n_rows):
+    rng = np.random.default_rng(0)
+    features = kind(n_rows, 4, rng).astype(np.float32)
+    centers = kind(7, 4, rng).astype(np.float32)
+    weights = rng.exponential(size=n_rows) * (rng.random(n_rows) < 0.8)
+    minima = squared_distances_to_nearest(features, centers)
+    picks = farthest_first(features, minima, 40, weights)
+    assert len(set(picks.tolist())) == 40
+    distances = cdist(features.astype(float), centers.astype(float)).min(axis=1) ** 2
+    for pick in picks:
+        best = (weights * distances).max()
+        assert weights[pick] * distances[pick] == pytest.approx(best, rel=1e-9, abs=1e-20)
+        to_pick = cdist(features.astype(float), features[[pick]].astype(float))[:, 0] ** 2
+        distances = np.minimum(distances, to_pick)
+
+
+def test_equal_weights_change_nothing():
+    features = np.random.default_rng(0).normal(size=(300, 3)).astype(np.float32)
+    minima = squared_distances_to_nearest(features, features[:4])
+    weighted = farthest_first(features, minima, 100, np.full(300, 0.5))
+    np.testing.assert_array_equal(weighted, farthest_first(features, minima, 100))
 
 
 small = st.integers(1, 12).flatmap(

@@ -11,7 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import multivariate_normal, norm, qmc
+from scipy.stats import entropy, multivariate_normal, norm, qmc
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from torch import nn
@@ -29,13 +29,14 @@ from skvaball.vab.likelihood import (
 )
 from skvaball.vab.posterior import (
     TEMPERATURE_RANGE,
-    calibrated_temperature,
+    calibrated_scales,
     class_difficulty,
     class_posterior,
     class_prior,
     joint_score,
     normalized_score,
     rebalanced_positions,
+    surprise_score,
 )
 
 seeds = st.integers(0, 2**31 - 1)
@@ -142,6 +143,20 @@ def test_masked_errors_leave_their_arguments_and_the_decoder_as_they_were():
     weights = copy.deepcopy(vae.state_dict())
     MaskedDecoder(vae, noise).squared_errors(target, mean, log_variance)
     assert all(torch.equal(a, b) for a, b in zip(arguments, before, strict=True))
+    assert all(torch.equal(value, weights[name]) for name, value in vae.state_dict().items())
+
+
+def test_masked_errors_in_half_precision_are_close_and_change_no_weights():
+    vae = make_vae([3, 2, 4], hidden=(32, 32))
+    weights = copy.deepcopy(vae.state_dict())
+    target, mean, log_variance = encoded(vae, 50)
+    noise = normal_tensor(16, 9, seed=2)
+    errors = MaskedDecoder(vae, noise, torch.bfloat16).squared_errors(target, mean, log_variance)
+    expected = MaskedDecoder(vae, noise).squared_errors(target, mean, log_variance)
+    assert errors.dtype == torch.float32
+    assert not torch.equal(errors, expected)
+    # bfloat16 keeps 8 bits.
+    torch.testing.assert_close(errors, expected, rtol=0.03, atol=0)
     assert all(torch.equal(value, weights[name]) for name, value in vae.state_dict().items())
 
 
@@ -354,7 +369,7 @@ def bayes_terms(draw):
 
 
 def extended_scores(log_likelihood, prior, difficulty):
-    """Both scores of one row by plain exp and log, with 60 digits."""
+    """The scores of one row by plain exp and log, with 60 digits."""
     with mpmath.workdps(60):
         joint = [
             mpmath.exp(mpmath.mpf(float(log_p))) * mpmath.mpf(float(pi))
@@ -363,7 +378,13 @@ def extended_scores(log_likelihood, prior, difficulty):
         right = mpmath.fsum(
             p * mpmath.mpf(float(d)) for p, d in zip(joint, difficulty, strict=True)
         )
-        return float(1 - right / mpmath.fsum(joint)), float(-mpmath.log(right))
+        posterior = [p / mpmath.fsum(joint) for p in joint]
+        surprise = mpmath.fsum(
+            -r * mpmath.log(r * mpmath.mpf(float(d)))
+            for r, d in zip(posterior, difficulty, strict=True)
+        )
+        normalized = 1 - right / mpmath.fsum(joint)
+        return float(normalized), float(-mpmath.log(right)), float(surprise)
 
 
 @settings(max_examples=100, deadline=None)
@@ -376,6 +397,7 @@ def test_scores_equal_bayes_rule_in_extended_precision(terms):
     np.testing.assert_allclose(normalized, expected[:, 0], rtol=1e-10, atol=0)
     # A joint score may lie at zero by chance, where only its absolute error is bounded.
     np.testing.assert_allclose(joint, expected[:, 1], rtol=1e-10, atol=1e-10)
+    np.testing.assert_allclose(surprise_score(*terms), expected[:, 2], rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("gap", [1e3, 1e4, 1e6])
@@ -414,7 +436,7 @@ def test_with_one_difficulty_for_all_the_normalized_score_is_constant(terms, con
     np.testing.assert_allclose(score, 1 - constant, rtol=1e-12)
 
 
-@pytest.mark.parametrize("score", [normalized_score, joint_score])
+@pytest.mark.parametrize("score", [surprise_score, normalized_score, joint_score])
 def test_the_score_of_a_row_does_not_depend_on_the_rows_beside_it(score):
     """Exactly: not even the order of the additions may depend on the number of rows."""
     rng = np.random.default_rng(0)
@@ -428,7 +450,7 @@ def test_the_score_of_a_row_does_not_depend_on_the_rows_beside_it(score):
         np.testing.assert_array_equal(np.concatenate(parts), together)
 
 
-@pytest.mark.parametrize("score", [normalized_score, joint_score])
+@pytest.mark.parametrize("score", [surprise_score, normalized_score, joint_score])
 def test_equal_rows_have_equal_scores(score):
     for seed in range(30):
         rng = np.random.default_rng(seed)
@@ -457,8 +479,9 @@ def slow_rebalanced_positions(log_likelihood, counts, difficulty, n, posterior):
             if posterior == "joint":
                 utility = joint_score(log_likelihood[i][None], prior, difficulty)[0]
             else:
-                mistake = normalized_score(log_likelihood[i][None], initial, difficulty)[0]
-                utility = mistake * sum(expected[i][k] / counts[k] for k in range(n_classes))
+                form = normalized_score if posterior == "normalized" else surprise_score
+                score = form(log_likelihood[i][None], initial, difficulty)[0]
+                utility = score * sum(expected[i][k] / counts[k] for k in range(n_classes))
             if utility > best_utility:
                 best, best_utility = i, utility
         picks.append(best)
@@ -474,7 +497,10 @@ def slow_rebalanced_positions(log_likelihood, counts, difficulty, n, posterior):
     n_classes=st.integers(1, 5),
     form=st.sampled_from(
         # Sharper posteriors are 0 or 1, and rows of a class tie in the normalized form.
-        [("normalized", 0.3), ("normalized", 3.0), ("joint", 0.3), ("joint", 300.0)]
+        [
+            *[("normalized", 0.3), ("normalized", 3.0), ("surprise", 0.3), ("surprise", 3.0)],
+            *[("joint", 0.3), ("joint", 300.0)],
+        ]
     ),
     data=st.data(),
 )
@@ -495,29 +521,56 @@ def test_rebalanced_batch_equals_a_slow_reference(seed, n_pool, n_classes, form,
 
 
 @pytest.mark.parametrize("temperature", [0.3, 1.0, 25.0])
-def test_calibration_finds_the_temperature_by_which_evidence_was_multiplied(temperature):
+@pytest.mark.parametrize("weight", [0.0, 0.4, 3.0])
+def test_calibration_finds_the_scales_behind_the_probabilities(temperature, weight):
+    rng = np.random.default_rng(0)
+    prior = np.array([0.6, 0.3, 0.1])
+    log_likelihood, class_evidence = rng.normal(size=(2, 500, 3))
+    probabilities = class_posterior(log_likelihood + weight * class_evidence, prior)
+    evidence = log_likelihood * temperature - 1e6
+    found = calibrated_scales(evidence, class_evidence, prior, probabilities)
+    assert found == pytest.approx((temperature, weight), rel=0.01, abs=0.01)
+
+
+def test_calibration_by_labels_finds_the_temperature_they_were_drawn_at():
     rng = np.random.default_rng(0)
     prior = np.array([0.6, 0.3, 0.1])
     log_likelihood = rng.normal(size=(20_000, 3))
     posterior = class_posterior(log_likelihood, prior)
     codes = (posterior.cumsum(axis=1) < rng.random((20_000, 1))).sum(axis=1)
-    found = calibrated_temperature(log_likelihood * temperature, prior, codes)
+    nothing = np.zeros_like(log_likelihood)
+    temperature, _ = calibrated_scales(log_likelihood * 7.0, nothing, prior, np.eye(3)[codes])
     # The labels are drawn: the error of the estimate is about 1 / sqrt(n) of it.
-    assert found == pytest.approx(temperature, rel=0.05)
+    assert temperature == pytest.approx(7.0, rel=0.05)
 
 
 def test_calibration_stays_in_its_range_where_labels_are_certain_or_unrelated():
     log_likelihood = np.array([[0.0, -1.0], [-1.0, 0.0]])
-    prior = np.array([0.5, 0.5])
+    prior, nothing = np.array([0.5, 0.5]), np.zeros((2, 2))
     low, high = TEMPERATURE_RANGE
-    right = calibrated_temperature(log_likelihood, prior, np.array([0, 1]))
-    wrong = calibrated_temperature(log_likelihood, prior, np.array([1, 0]))
+    right, _ = calibrated_scales(log_likelihood, nothing, prior, np.eye(2))
+    wrong, _ = calibrated_scales(log_likelihood, nothing, prior, np.eye(2)[::-1])
     assert low <= right < 0.1
     assert 0.9 * high < wrong <= high
-    assert calibrated_temperature(log_likelihood[:, :1], np.ones(1), np.zeros(2, int)) == 1.0
+    single = calibrated_scales(log_likelihood[:, :1], nothing[:, :1], np.ones(1), np.ones((2, 1)))
+    assert single == (1.0, 1.0)
 
 
-@pytest.mark.parametrize("posterior", ["normalized", "joint"])
+@settings(max_examples=60, deadline=None)
+@given(terms=bayes_terms())
+def test_surprise_is_entropy_plus_expected_difficulty(terms):
+    log_likelihood, prior, difficulty = terms
+    posterior = class_posterior(log_likelihood, prior)
+    expected = entropy(posterior, axis=1) - posterior @ np.log(difficulty)
+    score = surprise_score(log_likelihood, prior, difficulty)
+    np.testing.assert_allclose(score, expected, rtol=1e-9, atol=1e-12)
+    assert (score >= 0).all()
+    # By Jensen's inequality: the surprise to be expected is at least that of the expectation.
+    right = 1 - normalized_score(log_likelihood, prior, difficulty)
+    assert (score >= -np.log(right) - 1e-12).all()
+
+
+@pytest.mark.parametrize("posterior", ["surprise", "normalized", "joint"])
 def test_rebalanced_batch_takes_equal_rows_by_position(posterior):
     """Equal rows tie exactly, wherever they stand: rounding must not choose among them."""
     for seed in range(30):

@@ -13,6 +13,7 @@ import polars as pl
 import pytest
 import skorch
 import torch
+from scipy.spatial.distance import cdist
 from scipy.special import logsumexp
 from sklearn.base import clone
 from sklearn.datasets import load_digits
@@ -25,6 +26,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 from torch.utils.data import TensorDataset
 
@@ -46,6 +48,9 @@ TINY = {
     "batch": "top",
     "random_state": 0,
 }
+
+#: The likelihood is that of the paper, for a temperature.
+AUTOENCODER_ALONE = {"class_term": False, "classifier_weight": 0.0}
 
 X, y = load_digits(return_X_y=True)
 X, y = X[:1200], y[:1200]
@@ -403,7 +408,7 @@ def test_fitted_attributes_are_as_documented(selector, logistic):
     assert all(seconds >= 0 for seconds in selector.timings_.values())
     predicted = logistic.predict(POOL)
     assert selector.vae_agreement_ == np.mean(selector.vae_labels(POOL) == predicted)
-    masked = tiny(logistic, class_term=False).fit(X, PARTLY).class_log_likelihood(POOL)
+    masked = tiny(logistic, **AUTOENCODER_ALONE).fit(X, PARTLY).class_log_likelihood(POOL)
     favoured = selector.classes_[masked.argmax(axis=1)]
     assert selector.likelihood_agreement_ == np.mean(favoured == predicted)
 
@@ -482,19 +487,25 @@ def test_always_naming_the_dominant_class_counts_as_nothing_learned():
         {"block_size": 1},
         {"block_size": [1, 2, 3, 1, 2, 3, 1, 2, 3, 4]},
         {"block_size": np.arange(1, 11)},
+        {"posterior": "normalized"},
         {"posterior": "joint"},
+        {"use_difficulty": False},
         {"use_difficulty": False, "posterior": "joint"},
         {"use_prior": False},
         {"prior": "pool"},
         {"projection": "fixed"},
         {"mask_in_training": False},
         {"batch": "rebalance"},
+        {"batch": "diverse"},
         {"temperature": 3.0},
+        {"classifier_weight": 0.0},
+        {"classifier_weight": 1.0},
         {"decoder_variance": 0.5},
         {"n_draws": 1},
         {"hidden": [8, 8]},
         {"batch_size": 7},
         {"lr": 0.01},
+        {"precision": "bfloat16"},
     ],
     ids=lambda options: ",".join(options),
 )
@@ -504,7 +515,7 @@ def test_every_option_works_and_matters(logistic, selector, options):
     assert np.isfinite(scores).all()
     positions = other.select(POOL, 100)
     assert len(set(positions.tolist())) == 100
-    if options == {"batch": "rebalance"}:
+    if "batch" in options:
         np.testing.assert_array_equal(scores, selector.score_samples(POOL))
         assert positions.tolist() != selector.select(POOL, 100).tolist()
     else:
@@ -516,8 +527,11 @@ def test_scores_follow_from_likelihood_prior_and_difficulty(selector, logistic):
     weighted = log_likelihood + np.log(selector.prior_)
     posterior = np.exp(weighted - logsumexp(weighted, axis=1, keepdims=True))
     np.testing.assert_allclose(selector.class_posterior(POOL), posterior, rtol=1e-10, atol=1e-300)
-    expected = posterior @ (1 - selector.difficulty_)
+    right = posterior * selector.difficulty_
+    expected = -(posterior * np.log(right)).sum(axis=1)
     np.testing.assert_allclose(selector.score_samples(POOL), expected, rtol=1e-10)
+    normalized = tiny(logistic, posterior="normalized").fit(X, PARTLY)
+    np.testing.assert_allclose(normalized.score_samples(POOL), 1 - right.sum(axis=1), rtol=1e-8)
     for use_difficulty in (True, False):
         joint = tiny(logistic, posterior="joint", use_difficulty=use_difficulty).fit(X, PARTLY)
         np.testing.assert_array_equal(joint.class_log_likelihood(POOL), log_likelihood)
@@ -541,10 +555,10 @@ def test_a_fixed_projection_stays_as_it_was_drawn(logistic):
 
 
 def test_a_higher_temperature_draws_the_posterior_to_the_prior(logistic):
-    plain = tiny(logistic, temperature=1.0, class_term=False).fit(X, PARTLY)
+    plain = tiny(logistic, temperature=1.0, **AUTOENCODER_ALONE).fit(X, PARTLY)
     distances = []
     for temperature in (0.5, 1.0, 4.0, 100.0, 1e9):
-        hot = tiny(logistic, temperature=temperature, class_term=False).fit(X, PARTLY)
+        hot = tiny(logistic, temperature=temperature, **AUTOENCODER_ALONE).fit(X, PARTLY)
         np.testing.assert_allclose(
             hot.class_log_likelihood(POOL) * temperature,
             plain.class_log_likelihood(POOL),
@@ -558,25 +572,28 @@ def test_a_higher_temperature_draws_the_posterior_to_the_prior(logistic):
     np.testing.assert_allclose(distances[-1], 0.0, atol=1e-6)
 
 
-def test_the_calibrated_temperature_predicts_the_classifiers_labels_best(logistic):
+def test_the_calibrated_temperature_brings_the_posterior_closest_to_the_classifier(logistic):
     # Trained long enough for the masked likelihoods to know something.
-    settings = {"class_term": False, "max_epochs": 30, "lam": 1.0}
+    settings = {**AUTOENCODER_ALONE, "max_epochs": 30, "lam": 1.0}
+    probabilities = logistic.predict_proba(POOL)
 
     def cross_entropy(fitted):
-        codes = np.searchsorted(fitted.classes_, logistic.predict(POOL))
-        return -np.log(fitted.class_posterior(POOL)[np.arange(len(POOL)), codes]).mean()
+        return -(probabilities * np.log(fitted.class_posterior(POOL))).sum(axis=1).mean()
 
     calibrated = tiny(logistic, **settings).fit(X, PARTLY)
     assert calibrated.temperature_ < 0.9 * TEMPERATURE_RANGE[1]
-    for factor in (0.5, 0.9, 1.1, 2.0):
+    for factor in (0.5, 0.8, 1.25, 2.0):
         temperature = factor * calibrated.temperature_
         other = tiny(logistic, temperature=temperature, **settings).fit(X, PARTLY)
         assert cross_entropy(other) > cross_entropy(calibrated)
 
 
 def test_the_class_term_is_the_loss_of_eq_8_under_each_label(logistic):
-    both = tiny(logistic).fit(X, PARTLY)
-    alone = tiny(logistic, class_term=False).fit(X, PARTLY)
+    settings = {"temperature": 2.0, "classifier_weight": 0.0}
+    both = tiny(logistic, **settings).fit(X, PARTLY)
+    assert both.class_weight_ == 1.0
+    alone = tiny(logistic, class_term=False, **settings).fit(X, PARTLY)
+    assert alone.class_weight_ == 0.0
     term = both.class_log_likelihood(POOL) - alone.class_log_likelihood(POOL)
     np.testing.assert_allclose(np.exp(term).sum(axis=1), 1.0, rtol=1e-6)
     np.testing.assert_array_equal(both.classes_[term.argmax(axis=1)], both.vae_labels(POOL))
@@ -595,7 +612,7 @@ def test_likelihood_is_that_of_a_gaussian_decoder_of_the_given_variance(logistic
     """Freed of its constant the log-likelihood is linear in the precision: -errors/2v - KL."""
 
     def linear_part(variance):
-        plain = {"temperature": 1.0, "class_term": False}
+        plain = {"temperature": 1.0, **AUTOENCODER_ALONE}
         fitted = tiny(logistic, decoder_variance=variance, **plain).fit(X, PARTLY)
         assert fitted.decoder_variance_ == variance
         constant = TINY["n_units"] / 2 * np.log(2 * np.pi * variance)
@@ -613,7 +630,7 @@ def test_likelihood_is_that_of_a_gaussian_decoder_of_the_given_variance(logistic
 def test_a_larger_decoder_variance_softens_the_posterior(logistic):
     spreads = [
         np.ptp(
-            tiny(logistic, decoder_variance=v, temperature=1.0, class_term=False)
+            tiny(logistic, decoder_variance=v, temperature=1.0, **AUTOENCODER_ALONE)
             .fit(X, PARTLY)
             .class_log_likelihood(POOL),
             axis=1,
@@ -623,11 +640,12 @@ def test_a_larger_decoder_variance_softens_the_posterior(logistic):
     assert spreads == sorted(spreads, reverse=True)
 
 
-@pytest.mark.parametrize("posterior", ["normalized", "joint"])
+@pytest.mark.parametrize("posterior", ["surprise", "normalized", "joint"])
 @pytest.mark.parametrize("use_prior", [True, False])
 def test_rebalanced_batch_follows_the_class_counts(logistic, posterior, use_prior):
     # A likelihood without temperature is strong enough for the picks to differ from the top.
     settings = {"posterior": posterior, "use_prior": use_prior, "temperature": 1.0}
+    settings |= AUTOENCODER_ALONE
     selector = tiny(logistic, batch="rebalance", **settings).fit(X, PARTLY)
     counts = selector.prior_ * (N_LABELED + 10)
     for n in (1, 60, len(POOL)):
@@ -641,9 +659,60 @@ def test_rebalanced_batch_follows_the_class_counts(logistic, posterior, use_prio
     assert not np.array_equal(positions, np.argsort(-scores, kind="stable"))
 
 
+@pytest.mark.parametrize("posterior", ["surprise", "normalized", "joint"])
+def test_a_diverse_batch_is_the_greedy_choice_by_score_and_distance(logistic, posterior):
+    selector = tiny(logistic, batch="diverse", posterior=posterior).fit(X, PARTLY)
+    picks, scores = selector.select(POOL, 40, return_scores=True)
+    np.testing.assert_array_equal(scores, selector.score_samples(POOL))
+    weights = scores - min(0, scores.min())
+    distances = cdist(POOL, X[:N_LABELED]).min(axis=1) ** 2
+    for pick in picks:
+        assert weights[pick] * distances[pick] >= (1 - 1e-9) * (weights * distances).max()
+        distances = np.minimum(distances, cdist(POOL, POOL[[pick]])[:, 0] ** 2)
+    together, _ = selector.fit_select(X[:N_LABELED], y[:N_LABELED], POOL, 40)
+    np.testing.assert_array_equal(together, picks)
+
+
+def test_rows_at_no_distance_are_chosen_by_score(logistic):
+    selector = tiny(logistic, batch="diverse").fit_pool(X[:N_LABELED], y[:N_LABELED])
+    picks, scores = selector.select(X[:N_LABELED], 30, return_scores=True)
+    np.testing.assert_array_equal(picks, np.argsort(-scores, kind="stable")[:30])
+
+
+def test_a_diverse_batch_of_a_large_pool_is_one_of_its_highest_scores(logistic):
+    selector = tiny(logistic, batch="diverse", max_samples=200).fit(X, PARTLY)
+    picks, scores = selector.select(POOL, 40, return_scores=True)
+    best = np.argsort(-scores, kind="stable")[:200]
+    assert set(picks) <= set(best)
+    np.testing.assert_array_equal(picks, best[selector.select(POOL[best], 40)])
+    assert len(set(selector.select(POOL, 300).tolist())) == 300
+
+
+def test_the_classifier_and_the_autoencoder_are_pooled_by_their_geometric_mean(logistic):
+    def log_posterior(weight):
+        fitted = tiny(logistic, classifier_weight=weight).fit(X, PARTLY)
+        return np.log(fitted.class_posterior(POOL))
+
+    alone, both, classifier = log_posterior(0.0), log_posterior(0.3), log_posterior(1.0)
+    certain = np.clip(logistic.predict_proba(POOL), 1e-6, None)
+    np.testing.assert_allclose(classifier, np.log(certain / certain.sum(1)[:, None]), atol=1e-5)
+    mixed = 0.3 * classifier + 0.7 * alone
+    mixed -= logsumexp(mixed, axis=1, keepdims=True)
+    np.testing.assert_allclose(both, mixed, atol=1e-9)
+
+
+def test_a_classifier_without_probabilities_leaves_the_word_to_the_autoencoder():
+    svc = LinearSVC().fit(X[:N_LABELED], y[:N_LABELED])
+    alone, pooled = (
+        tiny(svc, classifier_weight=w, batch="diverse").fit(X, PARTLY).score_samples(POOL)
+        for w in (0.0, 0.5)
+    )
+    np.testing.assert_array_equal(pooled, alone)
+
+
 def test_normalized_score_without_difficulty_is_refused(logistic):
-    with pytest.raises(ValueError, match="use_difficulty=False needs posterior='joint'"):
-        tiny(logistic, use_difficulty=False).fit(X, PARTLY)
+    with pytest.raises(ValueError, match="use_difficulty=False needs posterior='surprise' or"):
+        tiny(logistic, use_difficulty=False, posterior="normalized").fit(X, PARTLY)
 
 
 def test_settings_of_the_paper():
@@ -652,7 +721,7 @@ def test_settings_of_the_paper():
     assert (paper.block_size, tuple(paper.hidden), paper.n_units) == (10, (128, 128, 128), 128)
     assert (paper.posterior, paper.batch, paper.projection) == ("normalized", "top", "learned")
     assert (paper.difficulty, paper.prior, paper.activity) == ("labeled", "labeled", "square")
-    assert (paper.temperature, paper.class_term) == (1.0, False)
+    assert (paper.temperature, paper.class_term, paper.classifier_weight) == (1.0, False, 0.0)
     assert paper.random_state == 5
     estimator = LogisticRegression(max_iter=1000)
     changed = VaBQuerySelector.from_paper(estimator, posterior="joint", max_epochs=1, n_draws=4)
@@ -685,11 +754,11 @@ def test_without_unlabeled_rows_the_labeled_ones_are_the_pool(logistic):
 @pytest.mark.parametrize("mask_in_training", [True, False])
 @pytest.mark.parametrize("batch", ["top", "rebalance"])
 def test_with_a_single_class_every_score_is_the_same(mask_in_training, batch):
-    """As documented: one minus the difficulty of the class."""
+    """As documented: that of its difficulty, here minus the log."""
     one = np.where(PARTLY >= 0, 3, -1)
     selector = tiny(DummyClassifier(), mask_in_training=mask_in_training, batch=batch)
     scores = selector.fit(X, one).score_samples(POOL)
-    expected = 1 - (N_LABELED + 1) / (N_LABELED + 2)
+    expected = -np.log((N_LABELED + 1) / (N_LABELED + 2))
     np.testing.assert_allclose(scores, expected, rtol=1e-12)
     np.testing.assert_array_equal(selector.select(POOL, 5), np.arange(5))
 

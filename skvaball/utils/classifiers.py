@@ -142,6 +142,11 @@ class ClassifierView:
         self.classes = classes
         self.transformers, self.classifier = unwrap(estimator)
 
+    @property
+    def has_probabilities(self) -> bool:
+        """Whether the classifier gives probabilities."""
+        return isinstance(self.classifier, NeuralNet) or hasattr(self.estimator, "predict_proba")
+
     def columns(self, n_columns: int) -> np.ndarray:
         """Codes of the columns of the classifier's probabilities.
 

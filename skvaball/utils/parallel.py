@@ -1,6 +1,6 @@
 """Work on the chunks of a pool: one after the other, in processes, or on a cluster."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from joblib import Parallel, delayed
@@ -38,10 +38,17 @@ def map_rows(
         # Dask declares no types for it.
         yield from compute(*(task(block) for block in _row_blocks(X)))  # type: ignore[no-untyped-call]
         return
+    yield from map_chunks(function, (chunk for chunk, _ in iter_chunks(X, size)), n_jobs)
+
+
+def map_chunks(
+    function: Callable[[Any], Any], chunks: Iterable[Any], n_jobs: int | None = None
+) -> Iterator[Any]:
+    """Results of a function for chunks, in order; parameters as in :func:`map_rows`."""
     # In a tuple: joblib puts bare arrays on one worker of a Dask cluster before the task is
     # sent, and they, and with them the task, are lost if that worker dies.
     yield from Parallel(n_jobs=n_jobs, return_as="generator")(
-        delayed(_call)(function, (chunk,)) for chunk, _ in iter_chunks(X, size)
+        delayed(_call)(function, (chunk,)) for chunk in chunks
     )
 
 

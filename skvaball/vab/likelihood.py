@@ -13,6 +13,9 @@ decoder. Four exact savings keep it affordable:
 What is left are products of matrices that are as wide as the hidden layers.
 """
 
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -21,12 +24,15 @@ from scipy.special import log_softmax
 from scipy.stats import norm, qmc
 from torch import nn
 
+from skvaball.features import Features
 from skvaball.vab.autoencoder import ClassMaskedVAE, gaussian_kl
 
 #: Decoded vectors held at once: small enough for the caches, large enough for the products.
 VECTORS_PER_CHUNK = 2048
 #: The same on a GPU, which needs more to be busy: 128 MiB per hidden layer of 128.
 VECTORS_PER_CHUNK_GPU = 2**18
+#: What the classifier gives to a class at least, when its word is weighed against another.
+MIN_PROBABILITY = 1e-6
 #: All draws.
 ALL = slice(None)
 
@@ -93,21 +99,28 @@ class MaskedDecoder:
     noise : tensor of shape (n_draws, n_latent)
         Standard normal draws, shared by all rows, on the device and of the type of the
         autoencoder.
+    dtype : torch.dtype or None, default=None
+        Type of the products; None: that of the noise.
     """
 
     @torch.inference_mode()
-    def __init__(self, vae: ClassMaskedVAE, noise: torch.Tensor) -> None:
+    def __init__(
+        self, vae: ClassMaskedVAE, noise: torch.Tensor, dtype: torch.dtype | None = None
+    ) -> None:
         first, *middle, last = list(vae.decoder)
         assert isinstance(first, nn.Linear)
         assert isinstance(last, nn.Linear)
         self.noise = noise
+        self.dtype = dtype or noise.dtype
         self.blocks = vae.blocks
-        self.first = first
-        self.first_of_block = [first.weight[:, block].T.contiguous() for block in vae.blocks]
+        self.first = (first.weight.to(self.dtype), first.bias.to(self.dtype))
+        self.first_of_block = [self.first[0][:, block].T.contiguous() for block in vae.blocks]
+        if self.dtype != first.weight.dtype:
+            middle = [copy.deepcopy(layer).to(self.dtype) for layer in middle]
         self.middle = middle
         self.last = last
         # In float64: once for all rows, so that its rounding is none of theirs.
-        triangle = torch.linalg.qr(last.weight.double(), mode="r").R.to(noise.dtype)
+        triangle = torch.linalg.qr(last.weight.double(), mode="r").R.to(self.dtype)
         # Whole groups of 16 columns: other products round a row by its place.
         half = len(triangle) // 2 // 16 * 16
         self.upper = triangle[:half].T.contiguous()
@@ -142,14 +155,14 @@ class MaskedDecoder:
         for start in range(0, len(target), rows):
             part = slice(start, start + rows)
             z = (mean[part, None] + std[part, None] * self.noise).flatten(0, 1)
-            errors[part] += self._reconstructed(z, linear[part])
+            errors[part] += self._reconstructed(z.to(self.dtype), linear[part])
         positive: torch.Tensor = errors.clamp_(min=0)
         return positive
 
     def _reconstructed(self, z: torch.Tensor, linear: torch.Tensor) -> torch.Tensor:
         """|R h|^2 + linear . h under each mask, averaged over the draws: (n, n_classes)."""
         n, n_draws = len(linear), len(self.noise)
-        base = torch.addmm(self.first.bias, z, self.first.weight.T)
+        base = torch.addmm(self.first[1], z, self.first[0].T)
         # One memory for all classes: it stays in the caches, and fresh pages cost as much as
         # a product.
         memory = [torch.empty_like(base), *(z.new_empty(len(z), w) for w in self.widths)]
@@ -161,15 +174,16 @@ class MaskedDecoder:
             torch.mm(hidden, self.upper, out=memory[-2])
             torch.mm(hidden[:, half:], self.lower, out=memory[-1])
             squares = _sum_of_squares(memory[-2], n) + _sum_of_squares(memory[-1], n)
-            average = hidden.unflatten(0, (n, n_draws)).mean(1)
+            average = hidden.unflatten(0, (n, n_draws)).mean(1, dtype=linear.dtype)
             result[:, k] = squares / n_draws + (average * linear).sum(1)
         return result
 
 
 def _sum_of_squares(values: torch.Tensor, n: int) -> torch.Tensor:
-    """Sum of squares of n equal parts."""
-    squares: torch.Tensor = torch.linalg.vector_norm(values.view(n, -1), dim=1).square_()
-    return squares
+    """Sum of squares of n equal parts, added up in float32 at least."""
+    dtype = torch.promote_types(values.dtype, torch.float32)
+    squares: torch.Tensor = torch.linalg.vector_norm(values.view(n, -1), dim=1, dtype=dtype)
+    return squares.square_()
 
 
 def _apply(layers: list[nn.Module], X: torch.Tensor, memory: list[torch.Tensor]) -> torch.Tensor:
@@ -191,12 +205,41 @@ class Decoded(NamedTuple):
     activity: np.ndarray  # activity of each block (Eq. 7)
 
 
-class ClassLikelihood:
-    """Likelihood of rows under each class, from a trained autoencoder (Eq. 9).
+def class_evidence(decoded: Decoded) -> np.ndarray:
+    """Minus the class loss under each label (Eq. 8): (n, n_classes)."""
+    evidence: np.ndarray = log_softmax(-decoded.activity, axis=1)
+    return evidence
 
-    Calling it with features of shape (n, n_features) gives log p(x|yhat_n), (n, n_classes)
-    in float64. It knows all that the likelihood of a row depends on, so that rows can be
-    scored wherever they are, and in any order.
+
+def classifier_log_likelihood(probabilities: np.ndarray, prior: np.ndarray) -> np.ndarray:
+    """What the classifier says about log p(x|yhat_n), up to a constant per row.
+
+    By Bayes' rule p(yhat_n|x) / p(yhat_n), as in hybrids of networks and generative models
+    (Bourlard and Morgan 1994, "Connectionist speech recognition").
+
+    Parameters
+    ----------
+    probabilities : ndarray of shape (n, n_classes)
+        p(yhat_n|x) by the classifier.
+    prior : ndarray of shape (n_classes,)
+        p(yhat_n).
+
+    Returns
+    -------
+    ndarray of shape (n, n_classes), float64
+    """
+    # Not -inf for what the classifier excludes: the autoencoder may know better.
+    certain = np.clip(probabilities.astype(np.float64), MIN_PROBABILITY, None)
+    log_likelihood: np.ndarray = np.log(certain) - np.log(prior)
+    return log_likelihood
+
+
+class ClassLikelihood:
+    """Likelihood of rows under each class, from a trained autoencoder and the classifier (Eq. 9).
+
+    Calling it with the features of n rows gives log p(x|yhat_n), (n, n_classes) in float64.
+    It knows all that the likelihood of a row depends on, so that rows can be scored wherever
+    they are, and in any order.
 
     Parameters
     ----------
@@ -206,8 +249,8 @@ class ClassLikelihood:
         Standard normal draws.
     mean, scale : ndarray of shape (n_features,)
         Standardization of the features.
-    class_term : bool
-        Whether the class loss under each label is evidence as well.
+    precision : {"float32", "tf32", "bfloat16"}, default="float32"
+        Of the products in the decoder. "tf32" differs on CUDA devices only.
 
     Attributes
     ----------
@@ -215,6 +258,13 @@ class ClassLikelihood:
         Variance of the Gaussian decoder.
     temperature : float
         Divides the evidence lower bound.
+    class_weight : float
+        Weight of the class loss under each label beside it.
+    classifier_weight : float
+        Weight of the classifier's own likelihood, from 0 to 1; that of the autoencoder has
+        the rest.
+    prior : ndarray of shape (n_classes,)
+        p(yhat_n), by which the classifier's probabilities become likelihoods.
     """
 
     def __init__(
@@ -223,36 +273,50 @@ class ClassLikelihood:
         noise: np.ndarray,
         mean: np.ndarray,
         scale: np.ndarray,
-        *,
-        class_term: bool,
+        precision: str = "float32",
     ) -> None:
         self.vae = vae.eval()
+        self.precision = precision
         self.noise = noise.astype(np.float32)
         self.mean = mean
         self.scale = scale
-        self.class_term = class_term
         self.variance = 1.0
         self.temperature = 1.0
+        self.class_weight = 0.0
+        self.classifier_weight = 0.0
+        self.prior = np.full(vae.n_classes, 1.0 / vae.n_classes)
 
-    def __call__(self, values: np.ndarray) -> np.ndarray:
+    def __call__(self, features: Features) -> np.ndarray:
         """Log-likelihood log p(x|yhat_n) of rows, by all draws."""
-        return self.of(self.decode(values))
+        return self.of(self.decode(features.values), features.probabilities)
 
-    def of(self, decoded: Decoded) -> np.ndarray:
-        """Log-likelihood log p(x|yhat_n) of rows that have been decoded."""
+    def of(self, decoded: Decoded, probabilities: np.ndarray) -> np.ndarray:
+        """Log-likelihood log p(x|yhat_n) of rows that have been decoded.
+
+        Parameters
+        ----------
+        decoded : Decoded
+        probabilities : ndarray of shape (n, n_classes)
+            Of the classifier.
+
+        Returns
+        -------
+        ndarray of shape (n, n_classes), float64
+        """
         log_likelihood = self.evidence(decoded) / self.temperature
-        if not self.class_term:
-            return log_likelihood
-        # Not over the temperature: the label is one outcome, with no dimensions to count twice.
-        both: np.ndarray = log_likelihood + log_softmax(-decoded.activity, axis=1)
-        return both
+        if self.class_weight:
+            log_likelihood = log_likelihood + self.class_weight * class_evidence(decoded)
+        if self.classifier_weight:
+            own = classifier_log_likelihood(probabilities, self.prior)
+            log_likelihood += self.classifier_weight * (own - log_likelihood)
+        return log_likelihood
 
-    def early(self, values: np.ndarray, n_draws: int) -> tuple[np.ndarray, np.ndarray]:
+    def early(self, features: Features, n_draws: int) -> tuple[np.ndarray, np.ndarray]:
         """Log-likelihoods by the first half of ``n_draws`` draws, and by all of these."""
-        half = n_draws // 2
+        half, values = n_draws // 2, features.values
         first, second = self.decode(values, slice(half)), self.decode(values, slice(half, n_draws))
         both = Decoded(*((a + b) / 2 for a, b in zip(first, second, strict=True)))
-        return self.of(first), self.of(both)
+        return self.of(first, features.probabilities), self.of(both, features.probabilities)
 
     def evidence(self, decoded: Decoded) -> np.ndarray:
         """Evidence lower bound of a Gaussian decoder under each mask, in nats."""
@@ -265,7 +329,8 @@ class ClassLikelihood:
         """Decode rows under each mask, by some of the draws or all."""
         device = self.vae.block_of_latent.device
         noise = torch.from_numpy(self.noise[draws]).to(device)
-        decoder = MaskedDecoder(self.vae, noise)
+        reduced = torch.bfloat16 if self.precision == "bfloat16" else None
+        decoder = MaskedDecoder(self.vae, noise, reduced)
         # Chunks of one size: a row has the same score whatever rows stand beside it.
         size = rows_per_chunk(len(noise), device)
         results: list[list[torch.Tensor]] = [[], [], []]
@@ -274,11 +339,24 @@ class ClassLikelihood:
             standardized = (part - self.mean) / self.scale
             padded = np.pad(standardized, ((0, size - len(part)), (0, 0)), mode="edge")
             target, mean, log_variance = self.vae.encode(torch.from_numpy(padded).to(device))
+            with _tf32(self.precision == "tf32"):
+                errors = decoder.squared_errors(target, mean, log_variance)
             terms = (
-                decoder.squared_errors(target, mean, log_variance),
+                errors,
                 masked_kl(self.vae, mean, log_variance),
                 class_activity(self.vae, mean, log_variance, noise),
             )
             for result, term in zip(results, terms, strict=True):
                 result.append(term[: len(part)].double())
         return Decoded(*(torch.cat(result).cpu().numpy() for result in results))
+
+
+@contextmanager
+def _tf32(allowed: bool) -> Iterator[None]:
+    """Let CUDA round the factors of float32 products to 10 bits, as its fast units do."""
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = before or allowed
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before

@@ -5,11 +5,12 @@ differ by hundreds of nats, where exp underflows.
 """
 
 import numpy as np
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize
 from scipy.special import log_softmax, logsumexp, softmax
 
 #: Where the temperature is looked for. Outside, the posterior is as good as one-hot or the prior.
 TEMPERATURE_RANGE = (1e-2, 1e4)
+WEIGHT_RANGE = (0.0, 1e2)
 
 
 def class_difficulty(
@@ -66,40 +67,53 @@ def class_posterior(log_likelihood: np.ndarray, prior: np.ndarray) -> np.ndarray
     return posterior
 
 
-def calibrated_temperature(
-    log_likelihood: np.ndarray, prior: np.ndarray, codes: np.ndarray
-) -> float:
-    """Temperature at which the posterior predicts the classifier's labels best.
+def calibrated_scales(
+    evidence: np.ndarray, class_evidence: np.ndarray, prior: np.ndarray, probabilities: np.ndarray
+) -> tuple[float, float]:
+    """Temperature, and weight of the class loss, by which the posterior is the classifier's.
 
     A Gaussian decoder takes its outputs for independent. Those of a network's features are
     not, so its likelihood counts the same evidence many times over, and the posterior is far
     too sure. Dividing the log-likelihoods by a temperature mends that (Guo et al. 2017, "On
-    calibration of modern neural networks", do so for the logits of classifiers).
+    calibration of modern neural networks", do so for the logits of classifiers). The class
+    loss, which the autoencoder was trained to lower, is too sure as well.
 
     Parameters
     ----------
-    log_likelihood : ndarray of shape (n, n_classes), float64
+    evidence : ndarray of shape (n, n_classes), float64
         log p(x | yhat_n), at a temperature of 1.
+    class_evidence : ndarray of shape (n, n_classes), float64
+        Minus the class loss under each label; zeros if it is not to count.
     prior : ndarray of shape (n_classes,)
         p(yhat_n).
-    codes : ndarray of shape (n,), int
-        Codes of the classifier's labels for the same rows.
+    probabilities : ndarray of shape (n, n_classes)
+        The classifier's, for the same rows.
 
     Returns
     -------
-    float
-        Minimizer of the cross entropy, within ``TEMPERATURE_RANGE``; 1 for a single class.
+    temperature : float
+        Within ``TEMPERATURE_RANGE``.
+    weight : float
+        Within ``WEIGHT_RANGE``. Together they minimize the cross entropy of the posterior
+        against the probabilities; both are 1 for a single class.
     """
     if len(prior) == 1:
-        return 1.0
-    rows = np.arange(len(codes))
+        return 1.0, 1.0
+    # Relative to the row's best: large constants would cost digits.
+    terms = np.stack([evidence - evidence.max(axis=1, keepdims=True), class_evidence])
+    log_prior = np.log(prior)
 
-    def cross_entropy(log_temperature: float) -> float:
-        scaled = log_likelihood / np.exp(log_temperature) + np.log(prior)
-        return float(-log_softmax(scaled, axis=1)[rows, codes].mean())
+    def cross_entropy(scales: np.ndarray) -> tuple[float, np.ndarray]:
+        log_posterior = log_softmax(np.einsum("t,tnk->nk", scales, terms) + log_prior, axis=1)
+        slope = np.einsum("nk,tnk->t", np.exp(log_posterior) - probabilities, terms)
+        loss = -(probabilities * log_posterior).sum()
+        return float(loss) / len(evidence), slope / len(evidence)
 
-    bounds = np.log(TEMPERATURE_RANGE)
-    return float(np.exp(minimize_scalar(cross_entropy, bounds=bounds, method="bounded").x))
+    lowest, highest = TEMPERATURE_RANGE
+    bounds = [(1 / highest, 1 / lowest), WEIGHT_RANGE]
+    # Convex in both: one start is enough.
+    found = minimize(cross_entropy, np.array([0.1, 0.1]), jac=True, bounds=bounds)
+    return float(1 / found.x[0]), float(found.x[1])
 
 
 def normalized_score(
@@ -141,6 +155,28 @@ def joint_score(
     return score
 
 
+def surprise_score(
+    log_likelihood: np.ndarray, prior: np.ndarray, difficulty: np.ndarray
+) -> np.ndarray:
+    """Expected surprise at a right prediction: -sum_n p(yhat_n | x) log p(y_n, yhat_n | x).
+
+    Between the two forms of the paper: the surprise of the joint one, -log of the
+    probability of being right with class n, ``p(yhat_n | x) p(y_n | yhat_n)``, in the
+    expectation of the normalized one. It is the entropy of the posterior plus the
+    difficulty of the classes, ``-sum_n p(yhat_n | x) log p(y_n | yhat_n)``; parameters as
+    in :func:`normalized_score`.
+
+    Returns
+    -------
+    ndarray of shape (n,), float64
+        In nats, at least 0.
+    """
+    log_posterior = log_softmax(log_likelihood + np.log(prior), axis=1)
+    surprise = np.exp(log_posterior) * -(log_posterior + np.log(difficulty))
+    score: np.ndarray = surprise.sum(axis=1)
+    return score
+
+
 def rebalanced_positions(
     log_likelihood: np.ndarray,
     counts: np.ndarray,
@@ -151,10 +187,10 @@ def rebalanced_positions(
     """Best-first batch whose class counts, and with them the prior, grow with each pick.
 
     After each pick its expected class, p(yhat_n | x), is added to the counts. In the
-    joint form the score follows the prior that results. The normalized form has no
-    such effect of its own (a class already picked would only become more probable), so
-    there the probability of a mistake is weighted by the expected scarcity of the row's
-    class, ``sum_n p(yhat_n | x) / counts_n``. The posterior p(yhat_n | x) in both is the
+    joint form the score follows the prior that results. The other forms have no such
+    effect of their own (a class already picked would only become more probable), so there
+    the score is weighted by the expected scarcity of the row's class,
+    ``sum_n p(yhat_n | x) / counts_n``. The posterior p(yhat_n | x) in both is the
     one from before the batch.
 
     Parameters
@@ -167,7 +203,7 @@ def rebalanced_positions(
         p(y_n | yhat_n).
     n : int
         How many rows to choose.
-    posterior : {"normalized", "joint"}, default="normalized"
+    posterior : {"surprise", "normalized", "joint"}, default="normalized"
         Form of the score.
 
     Returns
@@ -176,9 +212,11 @@ def rebalanced_positions(
         Positions, in the order of the picks.
     """
     counts = np.array(counts, dtype=np.float64)
-    expected = class_posterior(log_likelihood, counts / counts.sum())
-    if posterior == "normalized":
-        mistake = _by_row(expected, 1.0 - difficulty)
+    prior = counts / counts.sum()
+    expected = class_posterior(log_likelihood, prior)
+    if posterior != "joint":
+        form = normalized_score if posterior == "normalized" else surprise_score
+        scores = form(log_likelihood, prior, difficulty)
     else:
         shift = log_likelihood.max(axis=1)
         # With the row's maximum taken out no exp can underflow to zero in every class.
@@ -186,8 +224,8 @@ def rebalanced_positions(
     free = np.zeros(len(log_likelihood))
     positions = np.empty(n, dtype=np.int64)
     for i in range(n):
-        if posterior == "normalized":
-            utility = mistake * _by_row(expected, 1.0 / counts)
+        if posterior != "joint":
+            utility = scores * _by_row(expected, 1.0 / counts)
         else:
             prior = counts / counts.sum()
             utility = -np.log(_by_row(likelihood, difficulty * prior)) - shift

@@ -22,36 +22,44 @@ from skvaball.features import PENULTIMATE, FeatureReader, Features
 from skvaball.networks import DeepClassifier
 from skvaball.selectors.base import QuerySelector, top_positions
 from skvaball.utils.classifiers import ClassifierView, fit_classifier, is_frozen, unwrap
+from skvaball.utils.k_center import farthest_first, squared_distances_to_nearest
 from skvaball.utils.loading import QUIET, TensorLoader, standardization
-from skvaball.utils.parallel import map_rows
+from skvaball.utils.parallel import map_chunks, map_rows
 from skvaball.utils.random import derive_seed, isolated_generators
 from skvaball.utils.rows import n_rows, take_rows
 from skvaball.vab.autoencoder import ACTIVITIES, ClassMaskedELBO, ClassMaskedVAE
 from skvaball.vab.elimination import eliminate
-from skvaball.vab.likelihood import ClassLikelihood, draw_noise
+from skvaball.vab.likelihood import (
+    ClassLikelihood,
+    Decoded,
+    class_evidence,
+    draw_noise,
+    rows_per_chunk,
+)
 from skvaball.vab.posterior import (
-    calibrated_temperature,
+    calibrated_scales,
     class_difficulty,
     class_posterior,
     class_prior,
     joint_score,
     normalized_score,
     rebalanced_positions,
+    surprise_score,
 )
 
 #: Pool rows on which the decoder's variance and the agreement are measured.
 DIAGNOSTIC_ROWS = 1024
-#: Epochs of the paper, and the training steps that a small pool is given at least and a
-#: large one at most.
-PAPER_EPOCHS = 20
-MIN_STEPS = 300
-MAX_STEPS = 6000
+#: Passes over the pool for max_epochs="auto", and training steps that a small one gets at least.
+EPOCHS = 10
+MIN_STEPS = 200
 #: Parts into which the labeled rows are split for difficulty="out_of_fold".
 FOLDS = 5
 #: Draws by which rows are first scored in a query, where elimination decides on the others.
 EARLY_DRAWS = 8
 #: Rows that are scored at once.
 CHUNK_ROWS = 4096
+#: The forms of the score, by the name of the option.
+SCORES = {"surprise": surprise_score, "normalized": normalized_score, "joint": joint_score}
 #: A decoder that reproduces its target exactly would have no variance to divide by.
 MIN_VARIANCE = 1e-8
 
@@ -85,10 +93,12 @@ class VaBQuerySelector(QuerySelector):
         the module's ``feature_layers``, the four stages of a ResNet, or the input of
         the last weighted layer, which is what "penultimate" means. Without a network
         the features are X itself.
-    posterior : {"normalized", "joint"}, default="normalized"
+    posterior : {"surprise", "normalized", "joint"}, default="surprise"
         Form of the score. "normalized" (CVPR): the probability of a mistake, from 0 to
         1. "joint" (arXiv): minus the log of the joint density of x and a right
-        prediction, in nats; it also ranks by how unusual the row is.
+        prediction, in nats; it also ranks by how unusual the row is. "surprise", between
+        them: the expected minus log of the probability of a right prediction, in nats,
+        which is the entropy of the class posterior plus the difficulty of the classes.
     difficulty : {"labeled", "out_of_fold"}, default="labeled"
         Where p(y_n|yhat_n) is counted: on the labeled rows (the paper), which the
         classifier may have memorised, or on predictions of clones of the classifier
@@ -96,14 +106,17 @@ class VaBQuerySelector(QuerySelector):
     prior : {"labeled", "pool"}, default="labeled"
         Where p(yhat_n) is counted: on the labeled rows (the paper) or on the pool.
     use_difficulty : bool, default=True
-        Whether the difficulty enters the score; False needs ``posterior="joint"``,
-        since the normalized score is constant without it.
+        Whether the difficulty enters the score; False does not go with
+        ``posterior="normalized"``, which is constant without it.
     use_prior : bool, default=True
         Whether the prior enters the score; otherwise it is uniform.
-    batch : {"rebalance", "top"}, default="rebalance"
-        How a batch is chosen: one row after the other while the expected class of each
-        pick is added to the class counts, or the highest scores (the paper), which
-        tend to be of the two or three most difficult classes.
+    batch : {"diverse", "rebalance", "top"}, default="diverse"
+        How a batch is chosen. "diverse": one row after the other, each the one with the
+        largest product of its score and its squared distance to the nearest row that is
+        labeled or chosen already, in the features of the last layer. "rebalance": by
+        score and scarcity of the class, while the expected class of each pick is added to
+        the class counts. "top": the highest scores (the paper), which tend to be alike, and
+        with ``posterior="normalized"`` of the two or three most difficult classes.
     smoothing : float, default=1.0
         Laplace smoothing of difficulty and prior, above 0.
     block_size : int or sequence of int, default=10
@@ -119,12 +132,12 @@ class VaBQuerySelector(QuerySelector):
         Outputs of the projection per tap.
     hidden : sequence of int, default=(128, 128, 128)
         Widths of the hidden layers of encoder and decoder.
-    n_draws : int, default=32
+    n_draws : int, default=8
         Monte-Carlo draws of the latent variables per row and class (Eq. 9); powers of two
         are spread best. The paper has 100.
     confidence : float or None, default=0.99
-        With ``batch="top"`` a query gives all draws only to rows that might be among the n
-        highest or not; the others are left after 8 draws. This is the probability that the
+        With ``batch="top"`` and at least 16 draws, a query gives all draws only to rows that
+        might be among the n highest or not; the others are left after 8 draws. This is the probability that the
         score of a row is within the bound by which it is left, in (0, 1). None: all draws
         for every row. ``score_samples`` and ``transform`` use all draws always.
     decoder_variance : "ml" or float, default="ml"
@@ -132,25 +145,33 @@ class VaBQuerySelector(QuerySelector):
         maximum-likelihood value, the mean squared error on the pool.
     temperature : "calibrated" or float, default="calibrated"
         Divides the log-likelihoods: above 1 softens the posterior over the classes.
-        "calibrated" is the value at which that posterior predicts the classifier's
-        labels of the pool best; the paper has none, which is 1.
+        "calibrated" is the value at which that posterior is closest to the classifier's
+        probabilities on the pool; the paper has none, which is 1.
     class_term : bool, default=True
         Whether the class loss under each label (Eq. 8) counts as evidence for it beside
-        the reconstruction under its mask, as the total loss (Eq. 10) has both. The paper
-        scores with the reconstruction alone.
-    lr : float, default=0.001
+        the reconstruction under its mask, as the total loss (Eq. 10) has both; its weight
+        is calibrated with the temperature, or 1. The paper scores with the reconstruction
+        alone.
+    classifier_weight : float, default=0.5
+        Weight in the likelihood of what the classifier itself says, p(yhat_n|x) / p(yhat_n),
+        from 0 to 1: two opinions, pooled by their geometric mean. Counts for nothing with
+        a classifier that has no probabilities. The paper has the autoencoder alone, 0.
+    lr : float, default=0.003
         Learning rate of Adam. The paper has 0.0001.
     max_epochs : int or "auto", default="auto"
-        Passes over the pool. "auto" is the paper's 20, more for small pools, so that there
-        are at least 300 training steps, and fewer for large ones, so that there are at most
-        about 6,000.
-    batch_size : int, default=64
+        Passes over the pool. "auto" is 10, and more for small pools, so that there are at
+        least 200 training steps. The paper has 20.
+    batch_size : int, default=256
         Rows per training step, and per forward pass of the classifier.
     max_samples : int or None, default=65536
         Rows of the pool on which the autoencoder is trained: a random sample of a larger
         pool, whose features are then never held in memory together. None: all rows.
     device : str, default="cpu"
         Where the autoencoder lives, such as "cuda". The classifier stays where it is.
+    precision : {"float32", "tf32", "bfloat16"}, default="float32"
+        Of the products by which rows are scored; training is in float32. "tf32" makes a
+        difference on CUDA devices only, "bfloat16" is slow on most CPUs. See
+        ``docs/scoring.md`` for what they change.
     n_jobs : int or None, default=None
         Chunks of rows whose features are read, or which are scored, at a time, as in joblib:
         inside ``joblib.parallel_config("dask")`` on the workers of a cluster.
@@ -189,6 +210,8 @@ class VaBQuerySelector(QuerySelector):
         Variance of the Gaussian decoder.
     temperature_ : float
         What the log-likelihoods are divided by.
+    class_weight_ : float
+        Weight of the class loss beside them.
     draws_used_ : ndarray of shape (n_pool,), int64
         Draws behind the score of each row in the last query: fewer than ``n_draws`` for
         rows that were left early. Only after a query.
@@ -220,7 +243,7 @@ class VaBQuerySelector(QuerySelector):
     row has the same score in any batch and in any order.
 
     A selector fitted without unlabeled rows trains its autoencoder on the labeled
-    ones. With a single class every score is the same, 1 - difficulty.
+    ones. With a single class every score is the same, that of its difficulty.
 
     References
     ----------
@@ -246,12 +269,12 @@ class VaBQuerySelector(QuerySelector):
         **QuerySelector._parameter_constraints,
         "lam": [Interval(Real, 0, None, closed="left")],
         "layers": [list, tuple, str, None],
-        "posterior": [StrOptions({"normalized", "joint"})],
+        "posterior": [StrOptions(set(SCORES))],
         "difficulty": [StrOptions({"labeled", "out_of_fold"})],
         "prior": [StrOptions({"labeled", "pool"})],
         "use_difficulty": ["boolean"],
         "use_prior": ["boolean"],
-        "batch": [StrOptions({"top", "rebalance"})],
+        "batch": [StrOptions({"diverse", "rebalance", "top"})],
         "smoothing": [Interval(Real, 0, None, closed="neither")],
         "block_size": [Interval(Integral, 1, None, closed="left"), "array-like"],
         "activity": [StrOptions(set(ACTIVITIES))],
@@ -264,11 +287,13 @@ class VaBQuerySelector(QuerySelector):
         "decoder_variance": [StrOptions({"ml"}), Interval(Real, 0, None, closed="neither")],
         "temperature": [StrOptions({"calibrated"}), Interval(Real, 0, None, closed="neither")],
         "class_term": ["boolean"],
+        "classifier_weight": [Interval(Real, 0, 1, closed="both")],
         "lr": [Interval(Real, 0, None, closed="neither")],
         "max_epochs": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "batch_size": [Interval(Integral, 2, None, closed="left")],
         "max_samples": [Interval(Integral, 1, None, closed="left"), None],
         "device": [str, torch.device],
+        "precision": [StrOptions({"float32", "tf32", "bfloat16"})],
         "n_jobs": [Integral, None],
         "memory": [str, HasMethods(["cache"]), None],
         "verbose": ["verbose"],
@@ -280,12 +305,12 @@ class VaBQuerySelector(QuerySelector):
         *,
         lam: float = 0.1,
         layers: Sequence[str] | str | None = None,
-        posterior: str = "normalized",
+        posterior: str = "surprise",
         difficulty: str = "labeled",
         prior: str = "labeled",
         use_difficulty: bool = True,
         use_prior: bool = True,
-        batch: str = "rebalance",
+        batch: str = "diverse",
         smoothing: float = 1.0,
         block_size: int | Sequence[int] = 10,
         activity: str = "square",
@@ -293,16 +318,18 @@ class VaBQuerySelector(QuerySelector):
         mask_in_training: bool = True,
         n_units: int = 128,
         hidden: Sequence[int] = (128, 128, 128),
-        n_draws: int = 32,
+        n_draws: int = 8,
         confidence: float | None = 0.99,
         decoder_variance: str | float = "ml",
         temperature: str | float = "calibrated",
         class_term: bool = True,
-        lr: float = 1e-3,
+        classifier_weight: float = 0.5,
+        lr: float = 3e-3,
         max_epochs: int | str = "auto",
-        batch_size: int = 64,
+        batch_size: int = 256,
         max_samples: int | None = 65536,
         device: str = "cpu",
+        precision: str = "float32",
         n_jobs: int | None = None,
         memory: str | Memory | None = None,
         classes: ArrayLike | None = None,
@@ -333,11 +360,13 @@ class VaBQuerySelector(QuerySelector):
         self.decoder_variance = decoder_variance
         self.temperature = temperature
         self.class_term = class_term
+        self.classifier_weight = classifier_weight
         self.lr = lr
         self.max_epochs = max_epochs
         self.batch_size = batch_size
         self.max_samples = max_samples
         self.device = device
+        self.precision = precision
         self.n_jobs = n_jobs
         self.memory = memory
         self.verbose = verbose
@@ -348,9 +377,9 @@ class VaBQuerySelector(QuerySelector):
 
         lam 0.005, Adam with learning rate 0.0001 for 20 epochs, 10 latent dimensions
         per class, three hidden layers of 128, 100 draws, a trained projection of 128
-        units per tap, no temperature, no class loss in the score, difficulty and prior
-        from the labeled rows, the n highest of the normalized scores. Where the paper is
-        silent the defaults of the class hold; batches of 64 are one of them.
+        units per tap, no temperature, neither class loss nor classifier in the likelihood,
+        difficulty and prior from the labeled rows, the n highest of the normalized scores.
+        Where the paper is silent the defaults of the class hold, but for batches of 64.
 
         Parameters
         ----------
@@ -372,7 +401,8 @@ class VaBQuerySelector(QuerySelector):
         settings: dict[str, Any] = {
             "lam": 0.005,
             "lr": 1e-4,
-            "max_epochs": PAPER_EPOCHS,
+            "max_epochs": 20,
+            "batch_size": 64,
             "block_size": 10,
             "hidden": (128, 128, 128),
             "n_units": 128,
@@ -383,6 +413,7 @@ class VaBQuerySelector(QuerySelector):
             "activity": "square",
             "temperature": 1.0,
             "class_term": False,
+            "classifier_weight": 0.0,
             "posterior": "normalized",
             "difficulty": "labeled",
             "prior": "labeled",
@@ -398,8 +429,8 @@ class VaBQuerySelector(QuerySelector):
         self._check_layers(estimator)
         if not self.use_difficulty and self.posterior == "normalized":
             raise ValueError(
-                "use_difficulty=False needs posterior='joint': without the difficulty the "
-                "normalized score is 0 for every row."
+                "use_difficulty=False needs posterior='surprise' or 'joint': without the "
+                "difficulty the normalized score is 0 for every row."
             )
         if len(self.hidden) == 0 or not all(_is_count(width) for width in self.hidden):
             raise ValueError(
@@ -428,12 +459,19 @@ class VaBQuerySelector(QuerySelector):
         block_sizes = self._block_sizes()
         with self._timed("features"):
             self._reader = FeatureReader(
-                self._view, self.layers, self.batch_size, n_jobs=self.n_jobs, memory=self.memory
+                self._view,
+                self.layers,
+                self.batch_size,
+                n_jobs=self.n_jobs,
+                memory=self.memory,
+                probabilities=True,
             )
+            labeled = self._reader.read(X_labeled)
             sample = self._sample(n_rows(X_pool))
             pool = self._reader.read(X_pool if sample is None else take_rows(X_pool, sample))
         with self._timed("difficulty and prior"):
-            predicted = self._predict_labeled(X_labeled, codes)
+            predicted = self._predict_labeled(X_labeled, codes, labeled.codes)
+            self._centers = _last_tap(labeled)
             self._count_classes(codes, predicted, pool.codes)
         with self._timed("autoencoder"):
             mean, scale = standardization(pool.values)
@@ -443,7 +481,7 @@ class VaBQuerySelector(QuerySelector):
             del standardized
             noise = draw_noise(self.n_draws, sum(block_sizes), derive_seed(self._seed, "noise"))
             self._likelihood = ClassLikelihood(
-                self.vae_.module_, noise, mean, scale, class_term=self.class_term
+                self.vae_.module_, noise, mean, scale, self.precision
             )
         with self._timed("diagnostics"):
             self._measure(pool)
@@ -468,9 +506,12 @@ class VaBQuerySelector(QuerySelector):
             )
         return [int(size) for size in sizes]
 
-    def _predict_labeled(self, X_labeled: Any, codes: np.ndarray) -> np.ndarray:
+    def _predict_labeled(
+        self, X_labeled: Any, codes: np.ndarray, predicted: np.ndarray
+    ) -> np.ndarray:
+        """What the labeled rows are taken for: by the classifier, or by clones out of fold."""
         if self.difficulty == "labeled":
-            return self._view.predict_codes(X_labeled)
+            return predicted
         n_folds = min(FOLDS, len(codes))
         if n_folds < 2:
             raise ValueError(
@@ -513,8 +554,7 @@ class VaBQuerySelector(QuerySelector):
         n_batches = int(np.ceil(len(pool.codes) / self.batch_size))
         epochs = self.max_epochs
         if epochs == "auto":
-            fewest, most = np.ceil([MIN_STEPS / n_batches, MAX_STEPS / n_batches])
-            epochs = int(np.clip(PAPER_EPOCHS, fewest, most))
+            epochs = max(EPOCHS, int(np.ceil(MIN_STEPS / n_batches)))
         net = NeuralNet(
             ClassMaskedVAE,
             module__tap_widths=pool.widths,
@@ -554,8 +594,9 @@ class VaBQuerySelector(QuerySelector):
         rows = np.arange(len(pool.codes))
         if len(rows) > DIAGNOSTIC_ROWS:
             rows = np.sort(rng.choice(rows, DIAGNOSTIC_ROWS, replace=False))
-        values, codes = pool.values[rows], pool.codes[rows]
-        decoded = self._likelihood.decode(values)
+        sample = pool.take(rows)
+        codes = sample.codes
+        decoded = self._likelihood.decode(sample.values)
         if self.decoder_variance == "ml":
             own = decoded.errors[np.arange(len(rows)), codes]
             n_outputs = self.vae_.module_.projection.n_outputs
@@ -564,15 +605,26 @@ class VaBQuerySelector(QuerySelector):
             self.decoder_variance_ = float(self.decoder_variance)
         self._likelihood.variance = self.decoder_variance_
         self.vae_agreement_ = float(np.mean(decoded.activity.argmin(axis=1) == codes))
-        log_likelihood = self._likelihood.evidence(decoded)
-        if self.temperature == "calibrated":
-            self.temperature_ = calibrated_temperature(log_likelihood, self.prior_, codes)
-        else:
-            self.temperature_ = float(self.temperature)
-        self._likelihood.temperature = self.temperature_
-        favoured = log_likelihood.argmax(axis=1)
+        self._calibrate(decoded, sample.probabilities)
+        favoured = self._likelihood.evidence(decoded).argmax(axis=1)
         self.likelihood_agreement_ = float(np.mean(favoured == codes))
         _warn_if_nothing_learned(favoured, codes, len(self.classes_))
+
+    def _calibrate(self, decoded: Decoded, probabilities: np.ndarray) -> None:
+        """Weigh the parts of the likelihood against each other."""
+        likelihood = self._likelihood
+        evidence, class_term = likelihood.evidence(decoded), class_evidence(decoded)
+        if not self.class_term:
+            class_term = np.zeros_like(class_term)
+        if self.temperature == "calibrated":
+            scales = calibrated_scales(evidence, class_term, self.prior_, probabilities)
+        else:
+            scales = float(self.temperature), 1.0
+        self.temperature_ = likelihood.temperature = scales[0]
+        self.class_weight_ = likelihood.class_weight = scales[1] if self.class_term else 0.0
+        likelihood.prior = self.prior_
+        if self._view.has_probabilities:
+            likelihood.classifier_weight = float(self.classifier_weight)
 
     @contextmanager
     def _timed(self, stage: str) -> Iterator[None]:
@@ -586,19 +638,24 @@ class VaBQuerySelector(QuerySelector):
 
     def _likelihood_score(self) -> Callable[[np.ndarray], np.ndarray]:
         """The score of rows as a function of their log-likelihoods."""
-        form = normalized_score if self.posterior == "normalized" else joint_score
-        return partial(form, prior=self.prior_, difficulty=self._difficulty_term())
+        return partial(
+            SCORES[self.posterior], prior=self.prior_, difficulty=self._difficulty_term()
+        )
 
     def _difficulty_term(self) -> np.ndarray:
         return self.difficulty_ if self.use_difficulty else np.ones(len(self.classes_))
 
-    def _map(self, function: Callable[[np.ndarray], Any], X: Any, prepared: Any) -> Any:
+    def _map(self, function: Callable[[Features], Any], X: Any, prepared: Any) -> Any:
         """Results of a function of features for all rows, chunk after chunk."""
+        # Whole numbers of what is decoded at once.
+        step = rows_per_chunk(self.n_draws, self.device)
+        size = step * int(np.ceil(CHUNK_ROWS / step))
         if prepared is not None:
-            return map_rows(function, prepared.values, CHUNK_ROWS, self.n_jobs)
-        return map_rows(
-            partial(_of_features, function, self._reader.chunk_reader()), X, CHUNK_ROWS, self.n_jobs
-        )
+            starts = range(0, len(prepared.codes), size)
+            chunks = (prepared.take(slice(start, start + size)) for start in starts)
+            return map_chunks(function, chunks, self.n_jobs)
+        of_rows = partial(_of_features, function, self._reader.chunk_reader())
+        return map_rows(of_rows, X, size, self.n_jobs)
 
     def _log_likelihood(self, X: Any, prepared: Any = None) -> np.ndarray:
         return np.concatenate(list(self._map(self._likelihood, X, prepared)))
@@ -612,6 +669,8 @@ class VaBQuerySelector(QuerySelector):
             self.draws_used_ = np.full(n_rows(X), self.n_draws)
             if self.batch == "rebalance":
                 return self._select_rebalanced(X, n, prepared)
+            if self.batch == "diverse":
+                return self._select_diverse(X, n, prepared)
             if self.confidence is None or self.n_draws < 2 * EARLY_DRAWS:
                 scores = self._score(X, prepared)
                 return top_positions(scores, n), scores
@@ -625,6 +684,21 @@ class VaBQuerySelector(QuerySelector):
         )
         return positions, self._likelihood_score()(log_likelihood)
 
+    def _select_diverse(self, X: Any, n: int, prepared: Any) -> tuple[np.ndarray, np.ndarray]:
+        scores = self._score(X, prepared)
+        # By score, so that rows at no distance at all follow it too. Of a pool too large to be
+        # held in memory, those that have a chance.
+        n_candidates = len(scores) if self.max_samples is None else max(n, self.max_samples)
+        candidates = top_positions(scores, n_candidates)
+        if prepared is None:
+            features = _last_tap(self._reader.read(take_rows(X, candidates)))
+        else:
+            features = _last_tap(prepared)[candidates]
+        minima = squared_distances_to_nearest(features, self._centers)
+        # The joint form is a log, of either sign: from its lowest value on.
+        weights = scores[candidates] - min(0.0, scores.min())
+        return candidates[farthest_first(features, minima, n, weights)], scores
+
     def _select_by_elimination(
         self, X: Any, n: int, prepared: Any
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -635,7 +709,7 @@ class VaBQuerySelector(QuerySelector):
         def exact_scores(rows: np.ndarray) -> np.ndarray:
             if prepared is None:
                 return self._score(take_rows(X, rows))
-            return self._score(None, prepared._replace(values=prepared.values[rows]))
+            return self._score(None, prepared.take(rows))
 
         top = eliminate(first, second, exact_scores, n, self.confidence)
         self.draws_used_[~top.exact] = EARLY_DRAWS
@@ -652,7 +726,8 @@ class VaBQuerySelector(QuerySelector):
         -------
         ndarray of shape (n, n_classes), float64
             In nats: the evidence lower bound under each class mask, divided by the
-            temperature, and with ``class_term`` minus the class loss under each label.
+            temperature, with ``class_term`` minus the class loss under each label, and with
+            ``classifier_weight`` pooled with what the classifier says.
         """
         check_is_fitted(self)
         return self._log_likelihood(self._check_pool(X))
@@ -690,31 +765,36 @@ class VaBQuerySelector(QuerySelector):
 
 
 def _of_features(
-    function: Callable[[np.ndarray], Any], read: Callable[[Any], Features], X: Any
+    function: Callable[[Features], Any], read: Callable[[Any], Features], X: Any
 ) -> Any:
     """A function of features, for rows. Here and below: functions that go to other processes."""
-    return function(read(X).values)
+    return function(read(X))
 
 
 def _scores(
-    score: Callable[[np.ndarray], np.ndarray], likelihood: ClassLikelihood, values: np.ndarray
+    score: Callable[[np.ndarray], np.ndarray], likelihood: ClassLikelihood, features: Features
 ) -> np.ndarray:
-    return score(likelihood(values))
+    return score(likelihood(features))
 
 
 def _early_scores(
     score: Callable[[np.ndarray], np.ndarray],
     likelihood: ClassLikelihood,
     n_draws: int,
-    values: np.ndarray,
+    features: Features,
 ) -> np.ndarray:
     """Scores by the first half of the draws, and by all of them: (2, n)."""
-    return np.stack([score(part) for part in likelihood.early(values, n_draws)])
+    return np.stack([score(part) for part in likelihood.early(features, n_draws)])
 
 
-def _least_active(likelihood: ClassLikelihood, values: np.ndarray) -> np.ndarray:
-    least: np.ndarray = likelihood.decode(values).activity.argmin(axis=1)
+def _least_active(likelihood: ClassLikelihood, features: Features) -> np.ndarray:
+    least: np.ndarray = likelihood.decode(features.values).activity.argmin(axis=1)
     return least
+
+
+def _last_tap(features: Features) -> np.ndarray:
+    """What the last of the tapped layers says, where the classes are farthest apart."""
+    return features.values[:, -features.widths[-1] :]
 
 
 def _is_count(value: Any) -> bool:
