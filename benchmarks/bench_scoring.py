@@ -407,8 +407,9 @@ def precision(args: argparse.Namespace) -> list[dict[str, Any]]:
             decode = partial(selector._likelihood.decode, pool.values)
             decode()
             time_ = statistics.median(seconds(decode) for _ in range(3))
-            whole = statistics.median(seconds(lambda: selector._score(None, pool)) for _ in "123")
-            scores = selector._score(None, pool)
+            score = partial(selector._score, None, pool)
+            whole = statistics.median(seconds(score) for _ in range(3))
+            scores = score()
             reference = scores if reference is None else reference
             # As set by the context of a product, without one.
             torch.backends.cuda.matmul.allow_tf32 = name == "tf32"

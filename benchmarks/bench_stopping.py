@@ -27,9 +27,10 @@ N_TEST = 500
 VAB_EVERY = 40
 RULES = {
     "confidence": ExpectedError(),
-    "VaB-AL": ExpectedError(selector=VaBQuerySelector(), random_state=0),
+    "VaB-AL": ExpectedError(selector=VaBQuerySelector(posterior="normalized"), random_state=0),
     "VaB-AL, out of fold": ExpectedError(
-        selector=VaBQuerySelector(difficulty="out_of_fold"), random_state=0
+        selector=VaBQuerySelector(posterior="normalized", difficulty="out_of_fold"),
+        random_state=0,
     ),
 }
 #: A window that is longer than the run never stops it.

@@ -2,18 +2,20 @@
 What the three Bayes terms look like
 ====================================
 
-VaB-AL's probability of a mistake is put together from three terms for each class: the prior (how
-often it is predicted), the difficulty (how often such a prediction is right) and the likelihood
-of the row (from an autoencoder). With rows in the plane all three can be drawn.
+The probability of a mistake in the paper's form is put together from three terms for each class:
+the prior (how often it is predicted), the difficulty (how often such a prediction is right) and
+the likelihood of the row (from an autoencoder). With rows in the plane all three can be drawn.
 
 The lesson: only the likelihood looks at the row. Difficulty and prior are one number per class,
 so that the score is high wherever the class that is often confused is likely, the whole blob of
-it, and not only on the line where the confusion happens. This is why VaB-AL leans to difficult
-and rare classes, and why entropy, which does follow the line, finds single mistakes better.
+it, and not only on the line where the confusion happens. This is why that form leans to difficult
+and rare classes, and why the default, the expected surprise (bottom row, middle), adds what entropy
+sees: how undecided the posterior is.
 """
 
 import matplotlib.pyplot as plt
 import numpy as np
+from sklearn.base import clone
 from sklearn.datasets import make_blobs
 from sklearn.linear_model import LogisticRegression
 
@@ -27,7 +29,14 @@ X, y = make_blobs(sizes, centers=centers, random_state=0)
 rng = np.random.default_rng(0)
 labeled = rng.random(len(y)) < 0.15
 classifier = LogisticRegression().fit(X[labeled], y[labeled])
-selector = VaBQuerySelector(classifier, difficulty="out_of_fold", n_draws=64, random_state=0)
+selector = VaBQuerySelector(
+    classifier,
+    posterior="normalized",
+    classifier_weight=0,
+    difficulty="out_of_fold",
+    n_draws=64,
+    random_state=0,
+)
 selector.fit_pool(X[labeled], y[labeled], X[~labeled])
 
 # %%
@@ -37,13 +46,15 @@ selector.fit_pool(X[labeled], y[labeled], X[~labeled])
 xs, ys = np.meshgrid(np.linspace(-8, 6, 71), np.linspace(-5, 5, 51))
 grid = np.column_stack([xs.ravel(), ys.ravel()])
 posterior = selector.class_posterior(grid)
+surprise = clone(selector).set_params(posterior="surprise")
+surprise.set_params(estimator=classifier).fit_pool(X[labeled], y[labeled], X[~labeled])
 entropy = EntropySelector(classifier).fit_pool(X[labeled], y[labeled], X[~labeled])
 maps = {
     "p(class 0 | x)": posterior[:, 0],
     "p(class 1 | x)": posterior[:, 1],
     "p(class 2 | x)": posterior[:, 2],
-    "VaB-AL: p(mistake | x)": selector.score_samples(grid),
-    "Entropy of the classifier": entropy.score_samples(grid),
+    "p(mistake | x)": selector.score_samples(grid),
+    "Expected surprise, in nats": surprise.score_samples(grid),
 }
 
 fig, axes = plt.subplots(2, 3, figsize=(11, 6.5), layout="constrained")
@@ -61,5 +72,7 @@ plt.show()
 
 print(f"agreement of the autoencoder with the classifier: {selector.vae_agreement_:.2f}")
 pool, truth = X[~labeled], y[~labeled]
-print(f"AUROC for mistakes in the pool, VaB-AL:  {selector.score(pool, truth):.2f}")
-print(f"AUROC for mistakes in the pool, entropy: {entropy.score(pool, truth):.2f}")
+print("AUROC for mistakes in the pool:")
+print(f"  probability of a mistake:  {selector.score(pool, truth):.2f}")
+print(f"  expected surprise:         {surprise.score(pool, truth):.2f}")
+print(f"  entropy of the classifier: {entropy.score(pool, truth):.2f}")

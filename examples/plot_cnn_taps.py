@@ -72,9 +72,7 @@ choices = {
 found = {}
 for name, layers in choices.items():
     found[name] = [
-        VaBQuerySelector(
-            learner, layers=layers, n_draws=16, classes=np.arange(10), random_state=seed
-        )
+        VaBQuerySelector(learner, layers=layers, classes=np.arange(10), random_state=seed)
         .fit_pool(X[:200], y[:200], X_pool)
         .score(X_pool, y_pool)
         for seed in range(3)

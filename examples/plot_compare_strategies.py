@@ -31,7 +31,7 @@ strategies = {
     "random": RandomSelector(),
     "entropy": EntropySelector(),
     "margin": MarginSelector(),
-    "vab": VaBQuerySelector(n_draws=16),
+    "vab": VaBQuerySelector(),
 }
 rows = []
 for seed in range(8):

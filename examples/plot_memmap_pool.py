@@ -46,7 +46,7 @@ print(f"the pool: a {type(X_pool).__name__} of {X_pool.nbytes / 2**20:.0f} MiB")
 # The memory that a query takes beyond what was there before, for parts of the pool. The first
 # query is not counted: in it Python loads modules.
 
-selector = VaBQuerySelector(batch="top", max_samples=2048, max_epochs=10)
+selector = VaBQuerySelector(batch="top", n_draws=32, max_samples=2048)
 learner = ActiveLearner(LogisticRegression(max_iter=500), selector, random_state=0)
 learner.fit(X_labeled, y_labeled)
 learner.query(X_pool[:1000], 10)

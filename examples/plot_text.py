@@ -53,7 +53,7 @@ strategies = {
     "random": RandomSelector(),
     "entropy": EntropySelector(),
     "margin": MarginSelector(),
-    "VaB-AL": VaBQuerySelector(n_draws=16),
+    "VaB-AL": VaBQuerySelector(),
 }
 fig, ax = plt.subplots(figsize=(7, 4), layout="constrained")
 for name, selector in strategies.items():

@@ -22,7 +22,7 @@ from skvaball.datasets import make_dominant
 
 X, y = load_digits(return_X_y=True)
 kept = make_dominant(y, 0, keep=0.3, random_state=0)
-learner = ActiveLearner(LogisticRegression(max_iter=300), VaBQuerySelector(n_draws=16))
+learner = ActiveLearner(LogisticRegression(max_iter=300), VaBQuerySelector())
 simulator = ActiveLearningSimulator(learner, batch_size=35, n_rounds=2, random_state=0)
 search = GridSearchCV(
     simulator,

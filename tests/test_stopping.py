@@ -146,7 +146,7 @@ def test_expected_error_is_one_minus_the_mean_confidence():
 @pytest.mark.filterwarnings("ignore::skvaball.exceptions.NothingLearnedWarning")
 def test_expected_error_is_the_mean_score_of_vab():
     small = {"max_epochs": 2, "n_draws": 4, "n_units": 8, "hidden": (8,), "block_size": 3}
-    selector = VaBQuerySelector(random_state=1, **small)
+    selector = VaBQuerySelector(posterior="normalized", random_state=1, **small)
     taught = learner()
     rule = ExpectedError(selector=selector)
     rule.should_stop(taught, X[20:])
@@ -154,9 +154,10 @@ def test_expected_error_is_the_mean_score_of_vab():
     own.fit_pool(X[:20], y[:20], X[20:])
     assert rule.values_ == [own.score_samples(X[20:]).mean()]
     assert not hasattr(selector, "estimator_")
-    joint = ExpectedError(selector=VaBQuerySelector(posterior="joint", **small))
-    with pytest.raises(ValueError, match=r"no probabilities.*posterior='normalized'"):
-        joint.should_stop(taught, X[20:])
+    for form in ("joint", "surprise"):
+        other = ExpectedError(selector=VaBQuerySelector(posterior=form, **small))
+        with pytest.raises(ValueError, match=r"no probabilities.*posterior='normalized'"):
+            other.should_stop(taught, X[20:])
     margin = ExpectedError(selector=MarginSelector())
     with pytest.raises(ValueError, match=r"MarginSelector are no probabilities.*from -"):
         margin.should_stop(taught, X[20:])

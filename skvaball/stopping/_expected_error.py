@@ -29,7 +29,8 @@ class ExpectedError(StoppingRule):
         Stop when the expected error is below it, in (0, 1].
     selector : QuerySelector or None, default=None
         Strategy whose scores are probabilities of a mistake, such as
-        ``VaBQuerySelector(difficulty="out_of_fold")`` or ``LeastConfidenceSelector()``.
+        ``VaBQuerySelector(posterior="normalized", difficulty="out_of_fold")`` or
+        ``LeastConfidenceSelector()``.
         It is cloned, given the learner's classifier and fitted in each round, beside the
         learner's own selector. None: one minus the highest probability of the classifier.
     n_rows : int or None, default=None
@@ -108,11 +109,12 @@ class ExpectedError(StoppingRule):
         selector = connect(
             self.selector, learner.estimator_, classes, derive_seed(seed, "selector")
         )
-        if selector.get_params(deep=False).get("posterior") == "joint":
+        form = selector.get_params(deep=False).get("posterior", "normalized")
+        if form != "normalized":
             # By its range alone it may pass for a probability.
             raise ValueError(
-                "posterior='joint' gives densities, no probabilities of a mistake; expected a "
-                "selector with posterior='normalized'."
+                f"posterior={form!r} gives scores in nats, no probabilities of a mistake; expected "
+                "a selector with posterior='normalized'."
             )
         selector.fit_pool(learner.X_labeled_, learner.y_labeled_, X)
         scores: np.ndarray = selector.score_samples(X)
@@ -120,8 +122,8 @@ class ExpectedError(StoppingRule):
         if not (low >= 0 and high <= 1):
             raise ValueError(
                 f"The scores of {type(selector).__name__} are no probabilities of a mistake: "
-                f"they go from {low:.3g} to {high:.3g}, expected 0 to 1. VaBQuerySelector and "
-                "LeastConfidenceSelector have them."
+                f"they go from {low:.3g} to {high:.3g}, expected 0 to 1. LeastConfidenceSelector "
+                "has them, and VaBQuerySelector(posterior='normalized')."
             )
         return scores
 

@@ -74,9 +74,11 @@ class VaBQuerySelector(QuerySelector):
     block for each class. Setting block n to zero and decoding asks how well the row
     would be explained as a member of class n.
 
-    The autoencoder is trained on the pool with the classifier's predicted labels. The
-    defaults were measured to work on real data (see ``docs/defaults.md``); for the
-    settings of the paper use :meth:`from_paper`.
+    The autoencoder is trained on the pool with the classifier's predicted labels. By
+    default its likelihood is pooled with what the classifier itself says, the score is
+    the expected surprise at a right prediction, and a batch is chosen for its scores and
+    for being spread out; ``docs/defaults.md`` has the measurements behind that. The
+    settings of the paper are those of :meth:`from_paper`.
 
     Parameters
     ----------
@@ -137,9 +139,10 @@ class VaBQuerySelector(QuerySelector):
         are spread best. The paper has 100.
     confidence : float or None, default=0.99
         With ``batch="top"`` and at least 16 draws, a query gives all draws only to rows that
-        might be among the n highest or not; the others are left after 8 draws. This is the probability that the
-        score of a row is within the bound by which it is left, in (0, 1). None: all draws
-        for every row. ``score_samples`` and ``transform`` use all draws always.
+        might be among the n highest or not; the others are left after 8 draws. This is the
+        probability that the score of a row is within the bound by which it is left, in
+        (0, 1). None: all draws for every row. ``score_samples`` and ``transform`` use all
+        draws always.
     decoder_variance : "ml" or float, default="ml"
         Variance of the Gaussian decoder in the likelihood; "ml" is its
         maximum-likelihood value, the mean squared error on the pool.
