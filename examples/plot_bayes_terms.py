@@ -9,7 +9,7 @@ the likelihood of the row (from an autoencoder). With rows in the plane all thre
 The lesson: only the likelihood looks at the row. Difficulty and prior are one number per class,
 so that the score is high wherever the class that is often confused is likely, the whole blob of
 it, and not only on the line where the confusion happens. This is why that form leans to difficult
-and rare classes, and why the default, the expected surprise (bottom row, middle), adds what entropy
+and rare classes, and why the default, the expected surprise (bottom right), adds what entropy
 sees: how undecided the posterior is.
 """
 
@@ -63,7 +63,7 @@ terms.ax_.legend(loc="lower right", fontsize="small")
 terms.ax_.set_title("Difficulty and prior")
 places = [axes[0, 1], axes[0, 2], axes[1, 0], axes[1, 1], axes[1, 2]]
 for ax, (title, values) in zip(places, maps.items(), strict=True):
-    cmap = "Blues" if title.startswith("p(") else "Reds"
+    cmap = "Blues" if title.startswith("p(class") else "Reds"
     picture = ax.pcolormesh(xs, ys, values.reshape(xs.shape), cmap=cmap)
     fig.colorbar(picture, ax=ax)
     ax.scatter(*X[labeled].T, c=y[labeled], s=6, cmap="brg")

@@ -6,10 +6,10 @@ VaB-AL reads the features inside the classifier. Of a network these are the outp
 the taps; ``layers`` names them as ``named_modules()`` does. Here a small skorch network has read
 200 digits, and VaB-AL looks for its mistakes in the pool through other layers each time.
 
-The lesson: the first layer says nothing about mistakes, the later ones a little, and the seed
-of the autoencoder moves the result about as much as the choice between them. But look at the
-dashed line before you tune the taps: the entropy of the network's own probabilities costs nothing
-and finds far more of the mistakes here than VaB-AL does with any of them.
+The lesson: the seed of the autoencoder moves the result as much as the choice between the layers
+does. Look at the dashed line before you tune the taps: half of the score's likelihood is the
+network's own word (``classifier_weight``), and its entropy alone, which costs nothing, finds
+about as many of the mistakes.
 """
 
 import matplotlib.pyplot as plt

@@ -7,10 +7,10 @@ strategies start from the same 20 labels and from the same classifier.
 
 The lesson: the bands of single curves are wide, because some starts are luckier than others. That
 luck is shared by the strategies, and leaves the *differences* seed by seed. On the right are
-these, with their 95 % intervals: margin is better than random beyond doubt, and VaB-AL cannot be
-told from random. Entropy is the case to be careful with: its interval is above zero, but a test
-that allows for only eight seeds and for three comparisons is not convinced (``p_holm``). All of
-this is about these digits, and says nothing about other data.
+these, with their 95 % intervals: margin and VaB-AL are better than random beyond doubt. Entropy,
+and VaB-AL against margin, are the cases to be careful with: the intervals are above zero, but a
+test that allows for only eight seeds and for three comparisons is just about convinced
+(``p_holm``). All of this is about these digits, and says nothing about other data.
 """
 
 import matplotlib.pyplot as plt

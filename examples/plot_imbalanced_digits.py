@@ -5,10 +5,9 @@ Digits of which one dominates
 All zeros are kept and a fifth of every other digit, so that the zeros are a third of the pool.
 Four strategies buy 100 labels after the same 20.
 
-The lesson: what is bought differs more than what comes of it. Random choice spends a third of the
-labels on zeros, which are easy; the others buy ten at most. Entropy and margin turn that into
-accuracy. VaB-AL buys rare digits as well, but here its classifier is behind theirs. This is one
-random start; "Compare strategies with bands" has several.
+The lesson: what is bought makes the difference. Random choice spends a third of the labels on
+zeros, which are easy; the others buy ten at most, and turn that into accuracy. Which of the three
+is ahead cannot be told from one random start; "Compare strategies with bands" has several.
 """
 
 import matplotlib.pyplot as plt

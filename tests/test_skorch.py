@@ -160,6 +160,26 @@ def test_a_perceptron(query, softmax):
 
 
 @both
+def test_a_net_trained_with_accelerate(query):
+    accelerate = pytest.importorskip("accelerate", reason="it is what moves the net to devices")
+    from skorch.hf import AccelerateMixin
+
+    class AcceleratedNet(AccelerateMixin, NeuralNetClassifier):
+        """Trained wherever accelerate puts it."""
+
+    estimator = AcceleratedNet(
+        Perceptron,
+        accelerator=accelerate.Accelerator(cpu=True),
+        criterion=nn.CrossEntropyLoss,
+        train_split=None,
+        max_epochs=2,
+        device=None,
+        verbose=0,
+    )
+    check_query(query(estimator, ROWS[START], LABELS[START], ROWS[POOL]), 40)
+
+
+@both
 def test_convolutions_on_images(query):
     result = query(net(Convolutions), IMAGES[START], LABELS[START], IMAGES[20:])
     check_query(result, 20)
