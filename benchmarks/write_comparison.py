@@ -2,10 +2,11 @@
 
     python benchmarks/write_comparison.py [--strategy vab] STORE ...
 
-prints, for each kind of training, the mean area under the curve of balanced accuracy of every
-strategy and protocol, and the paired difference of the one to each other with its 95 % interval
-(Student's t: with five to ten seeds a bootstrap interval is too narrow). A seed counts for a pair
-where both have completed it.
+prints, for each kind of training, a table with one row per protocol: the mean area under the curve
+of balanced accuracy in %, and what it is ahead of each other strategy by on the same seeds, ± half
+of the 95 % interval (Student's t: with five to ten seeds a bootstrap interval is too narrow; bold
+if it does not include zero). A seed counts for a pair where both have completed it. Last, the part
+of the distance from entropy to the oracle that it covers.
 """
 
 import argparse
@@ -29,40 +30,39 @@ def interval(differences: np.ndarray) -> tuple[float, float]:
     return float(differences.mean()), float(half)
 
 
-def rows_of(protocol: str, areas: pd.DataFrame, strategy: str) -> list[str]:
-    """The lines of a protocol: areas, and what the strategy is ahead by."""
+def row_of(protocol: str, areas: pd.DataFrame, strategy: str, others: list[str]) -> str:
+    """The line of a protocol: the area, what it is ahead of each other by, and the share."""
     areas = 100 * areas
     own = areas[strategy]
-    lines = []
-    for name in areas.columns[areas.mean().argsort()[::-1]]:
-        mean = f"{areas[name].mean():.1f} ± {areas[name].std():.1f}"
-        difference = ""
-        if name != strategy:
-            mean_difference, half = interval((own - areas[name]).dropna().to_numpy())
-            low, high = mean_difference - half, mean_difference + half
-            difference = f"{mean_difference:+.2f} ({low:+.2f} to {high:+.2f})"
-        shown = f"**{name}**" if name == strategy else name
-        lines.append(f"| {protocol} | {shown} | {areas[name].count()} | {mean} | {difference} |")
+    cells = [protocol, str(own.count()), f"{own.mean():.1f} ± {own.std():.1f}"]
+    for name in others:
+        differences = (own - areas[name]).dropna() if name in areas else own[:0]
+        if differences.empty:
+            cells.append("")
+            continue
+        mean, half = interval(differences.to_numpy())
+        text = f"{mean:+.2f} ± {half:.2f}"
+        cells.append(f"**{text}**" if abs(mean) > half else text)
     if {ORACLE, ENTROPY} <= set(areas):
         gap = (areas[ORACLE] - areas[ENTROPY]).mean()
-        share = (own - areas[ENTROPY]).mean() / gap
-        lines.append(f"| {protocol} | | | | {share:.0%} of {gap:.1f}, from entropy to the oracle |")
-    return lines
+        cells.append(f"{(own - areas[ENTROPY]).mean() / gap:.0%} of {gap:.1f}")
+    return f"| {' | '.join(cells)} |"
 
 
 def main() -> None:
-    """Print a table for each kind of training."""
+    """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("stores", type=Path, nargs="+")
     parser.add_argument("--strategy", default="vab", help="the one that is compared")
     args = parser.parse_args()
     rounds = pd.concat([ResultStore(path, must_exist=True).rounds() for path in args.stores])
+    others = [name for name in dict.fromkeys(rounds["strategy"]) if name != args.strategy]
     for balance, part in rounds.groupby("balance", sort=False):
         print(f"\n`balance = {balance}`\n")
-        print(f"| protocol | strategy | seeds | area | {args.strategy} minus it |")
-        print("|---|---|---|---|---|")
+        columns = ["protocol", "seeds", args.strategy, *others, "from entropy to the oracle"]
+        print(f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|")
         for protocol, results in part.groupby("protocol"):
-            print("\n".join(rows_of(str(protocol), curve_areas(results), args.strategy)))
+            print(row_of(str(protocol), curve_areas(results), args.strategy, others))
 
 
 if __name__ == "__main__":
