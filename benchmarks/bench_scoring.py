@@ -32,6 +32,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import date
 from functools import partial
 from itertools import pairwise
@@ -52,6 +53,7 @@ from skvaball.vab.likelihood import (
     VECTORS_PER_CHUNK_GPU,
     MaskedDecoder,
     draw_noise,
+    tf32_products,
 )
 
 #: Rows that the literal loop has in hand: the batch size of the training.
@@ -241,7 +243,7 @@ def training(args: argparse.Namespace) -> list[dict[str, Any]]:
                 value.backward()
                 optimizer.step()
 
-    selector = VaBQuerySelector(clf, max_epochs=epochs, random_state=0)
+    selector = VaBQuerySelector(clf, max_epochs=epochs, batch_size=64, lr=1e-3, random_state=0)
     times: list[float] = []
 
     def ours() -> None:
@@ -411,11 +413,9 @@ def precision(args: argparse.Namespace) -> list[dict[str, Any]]:
             whole = statistics.median(seconds(score) for _ in range(3))
             scores = score()
             reference = scores if reference is None else reference
-            # As set by the context of a product, without one.
-            torch.backends.cuda.matmul.allow_tf32 = name == "tf32"
             dtype = torch.bfloat16 if name == "bfloat16" else torch.float32
-            rate = device_product_rate(args.device, dtype)
-            torch.backends.cuda.matmul.allow_tf32 = False
+            with tf32_products() if on_gpu and name == "tf32" else nullcontext():
+                rate = device_product_rate(args.device, dtype)
             top, best = (np.argsort(-s, kind="stable")[:500] for s in (scores, reference))
             rows.append(
                 {

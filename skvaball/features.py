@@ -19,6 +19,7 @@ from skvaball.utils.classifiers import (
     ClassifierView,
     check_probabilities,
     device_of,
+    in_double,
     unwrap,
 )
 from skvaball.utils.parallel import map_rows
@@ -132,8 +133,9 @@ class FeatureReader:
         }
         # The repr tells networks apart that have the same weights in other places.
         parts = (repr(self.net.module_), weights, self.layers, self.batch_size)
-        scaling = [getattr(self.view.classifier, name, None) for name in ("mean_", "scale_")]
-        return str(joblib_hash((parts, self.view.transformers, scaling)))
+        names = ("mean_", "scale_", "classes_")
+        own = [getattr(self.view.classifier, name, None) for name in names]
+        return str(joblib_hash((parts, self.view.transformers, own, self.view.classes)))
 
     def read_chunk(self, X: Any) -> Features:
         """Features and predicted codes of rows that fit into memory, in this process."""
@@ -172,7 +174,8 @@ class FeatureReader:
         if self.net is None:
             predicted = self.view.predict_codes(X)
             if self.probabilities and self.view.has_probabilities:
-                probabilities = self.view.predict_proba(X).astype(np.float32)
+                # By float64 down to float32: a row has the same ones whatever stands beside it.
+                probabilities = self.view.predict_proba(in_double(X)).astype(np.float32)
             else:
                 probabilities = np.eye(len(self.view.classes), dtype=np.float32)[predicted]
             return [_plain_features(self.view.through_steps(X))], predicted, probabilities

@@ -65,7 +65,8 @@ def network():
 
 def vab(estimator, **params):
     return VaBQuerySelector(
-        estimator, **{"random_state": 0, "max_epochs": 4, "n_draws": 16, **params}
+        estimator,
+        **{"random_state": 0, "max_epochs": 4, "batch_size": 64, "n_draws": 16, **params},
     )
 
 
@@ -126,7 +127,7 @@ def test_map_rows_keeps_the_order_of_chunks():
 # Queries
 
 
-@pytest.mark.parametrize("batch", ["top", "rebalance"])
+@pytest.mark.parametrize("batch", ["top", "diverse", "rebalance"])
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("make", ["logistic", "network"])
 def test_a_pool_gives_the_same_picks_in_any_container(make, kind, batch, tmp_path, request):
@@ -198,6 +199,15 @@ def test_features_of_a_network_are_read_from_the_disk_the_second_time(network, t
     other = DeepClassifier(max_epochs=5, random_state=1).fit(LABELED, Y)
     Counting(ClassifierView(other, other.classes_), memory=memory).read(POOL)
     assert calls == [1000] * 4
+
+
+def test_features_on_disk_know_which_classes_they_are_for(network, tmp_path):
+    memory = Memory(tmp_path, verbose=0)
+    classes = np.append(network.classes_, network.classes_.max() + 1)
+    for known in (network.classes_, classes):
+        features = FeatureReader(ClassifierView(network, known), memory=memory).read(POOL)
+        assert features.probabilities.shape == (len(POOL), len(known))
+        np.testing.assert_allclose(features.probabilities.sum(axis=1), 1, rtol=1e-5)
 
 
 @pytest.mark.parametrize("kind", [VaBQuerySelector, CoreSetSelector, BADGESelector])

@@ -19,7 +19,11 @@ from skvaball import (
     VaBQuerySelector,
     learning_curve_scorer,
 )
-from skvaball.selectors import LeastConfidenceSelector, MarginSelector
+from skvaball.selectors import (
+    LeastConfidenceSelector,
+    MarginSelector,
+    StochasticBatchSelector,
+)
 from skvaball.stopping import (
     ExpectedError,
     LabelBudget,
@@ -158,6 +162,9 @@ def test_expected_error_is_the_mean_score_of_vab():
         other = ExpectedError(selector=VaBQuerySelector(posterior=form, **small))
         with pytest.raises(ValueError, match=r"no probabilities.*posterior='normalized'"):
             other.should_stop(taught, X[20:])
+    inside = ExpectedError(selector=StochasticBatchSelector(VaBQuerySelector(**small)))
+    with pytest.raises(ValueError, match="posterior='surprise' gives scores in nats"):
+        inside.should_stop(taught, X[20:])
     margin = ExpectedError(selector=MarginSelector())
     with pytest.raises(ValueError, match=r"MarginSelector are no probabilities.*from -"):
         margin.should_stop(taught, X[20:])

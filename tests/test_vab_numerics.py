@@ -26,6 +26,7 @@ from skvaball.vab.likelihood import (
     draw_noise,
     masked_kl,
     rows_per_chunk,
+    tf32_products,
 )
 from skvaball.vab.posterior import (
     TEMPERATURE_RANGE,
@@ -158,6 +159,15 @@ def test_masked_errors_in_half_precision_are_close_and_change_no_weights():
     # bfloat16 keeps 8 bits.
     torch.testing.assert_close(errors, expected, rtol=0.03, atol=0)
     assert all(torch.equal(value, weights[name]) for name, value in vae.state_dict().items())
+
+
+def test_tf32_is_allowed_inside_its_block_only():
+    matmul = torch.backends.cuda.matmul
+    name = "fp32_precision" if hasattr(matmul, "fp32_precision") else "allow_tf32"
+    before = getattr(matmul, name)
+    with tf32_products(), tf32_products():
+        assert getattr(matmul, name) in ("tf32", True)
+    assert getattr(matmul, name) == before
 
 
 @settings(max_examples=30, deadline=None)

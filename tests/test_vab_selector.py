@@ -664,13 +664,41 @@ def test_a_diverse_batch_is_the_greedy_choice_by_score_and_distance(logistic, po
     selector = tiny(logistic, batch="diverse", posterior=posterior).fit(X, PARTLY)
     picks, scores = selector.select(POOL, 40, return_scores=True)
     np.testing.assert_array_equal(scores, selector.score_samples(POOL))
-    weights = scores - min(0, scores.min())
+    weights = scores - (scores.min() if posterior == "joint" else 0)
     distances = cdist(POOL, X[:N_LABELED]).min(axis=1) ** 2
     for pick in picks:
         assert weights[pick] * distances[pick] >= (1 - 1e-9) * (weights * distances).max()
         distances = np.minimum(distances, cdist(POOL, POOL[[pick]])[:, 0] ** 2)
     together, _ = selector.fit_select(X[:N_LABELED], y[:N_LABELED], POOL, 40)
     np.testing.assert_array_equal(together, picks)
+
+
+def test_a_row_has_one_score_in_float32_too():
+    rows = (X + np.random.default_rng(0).normal(size=X.shape)).astype(np.float32)
+    clf = LogisticRegression(max_iter=1000).fit(rows[:N_LABELED], y[:N_LABELED])
+    selector = tiny(clf).fit_pool(rows[:N_LABELED], y[:N_LABELED], rows[N_LABELED:])
+    together = selector.score_samples(rows[200:260])
+    alone = [selector.score_samples(rows[i : i + 1])[0] for i in range(200, 260)]
+    np.testing.assert_array_equal(together, alone)
+
+
+def test_probabilities_that_are_not_used_are_not_asked_for():
+    class OnlyLabels(LogisticRegression):
+        def predict_proba(self, X):
+            raise AssertionError("nobody needs them")
+
+    clf = OnlyLabels(max_iter=1000).fit(X[:N_LABELED], y[:N_LABELED])
+    tiny(clf, temperature=1.0, classifier_weight=0.0).fit(X, PARTLY).score_samples(POOL)
+    with pytest.raises(AssertionError, match="nobody needs them"):
+        tiny(clf).fit(X, PARTLY)
+
+
+def test_a_diverse_batch_of_a_pool_on_disk_is_that_of_the_array(logistic, tmp_path):
+    np.save(tmp_path / "pool.npy", POOL)
+    mapped = np.load(tmp_path / "pool.npy", mmap_mode="r")
+    for max_samples in (200, 5000):
+        selector = tiny(logistic, batch="diverse", max_samples=max_samples).fit(X, PARTLY)
+        np.testing.assert_array_equal(selector.select(mapped, 40), selector.select(POOL, 40))
 
 
 def test_rows_at_no_distance_are_chosen_by_score(logistic):

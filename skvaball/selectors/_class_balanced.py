@@ -167,8 +167,7 @@ class ClassBalancedSelector(QuerySelector):
         return np.asarray(self.selector_._score(X))
 
     def _select(self, X: Any, n: int, prepared: Any) -> tuple[np.ndarray, np.ndarray]:
-        # The strategy's own pick is ignored; its scores reuse what it has prepared.
-        _, scores = self.selector_._select(X, 1, prepared)
+        scores = self.selector_._pool_scores(X, prepared)
         probabilities = self._view.predict_proba(X)
         share = (self._counts.sum() + n) / len(self.classes_)
         quotas = np.maximum(0.0, share - self._counts)

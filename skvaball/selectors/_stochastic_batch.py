@@ -143,8 +143,7 @@ class StochasticBatchSelector(QuerySelector):
         return scores
 
     def _select(self, X: Any, n: int, prepared: Any) -> tuple[np.ndarray, np.ndarray]:
-        # A batch of one: only the scores are wanted, but what is prepared is used.
-        _, scores = self.selector_._select(X, 1, prepared)
+        scores = self.selector_._pool_scores(X, prepared)
         rng = np.random.default_rng(derive_seed(self._seed, "picks"))
         noise = rng.gumbel(size=len(scores))
         return top_positions(self._log_weights(scores) + noise, n), scores

@@ -285,6 +285,10 @@ class QuerySelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         scores = self._score(X)
         return top_positions(scores, n), scores
 
+    def _pool_scores(self, X: Any, prepared: Any) -> np.ndarray:
+        """Scores of the pool that was prepared, for a strategy around this one."""
+        return self._select(X, 1, prepared)[1]
+
     def fit_select(
         self, X_labeled: Any, y_labeled: ArrayLike, X_pool: Any, n: int
     ) -> tuple[np.ndarray, np.ndarray]:

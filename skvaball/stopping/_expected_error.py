@@ -109,12 +109,14 @@ class ExpectedError(StoppingRule):
         selector = connect(
             self.selector, learner.estimator_, classes, derive_seed(seed, "selector")
         )
-        form = selector.get_params(deep=False).get("posterior", "normalized")
-        if form != "normalized":
+        params = selector.get_params(deep=True).items()
+        # Its own form, or that of the selector inside it whose scores it hands on.
+        forms = [v for name, v in params if f"selector__{name}".endswith("selector__posterior")]
+        if set(forms) - {"normalized"}:
             # By its range alone it may pass for a probability.
             raise ValueError(
-                f"posterior={form!r} gives scores in nats, no probabilities of a mistake; expected "
-                "a selector with posterior='normalized'."
+                f"posterior={forms[0]!r} gives scores in nats, no probabilities of a mistake; "
+                "expected a selector with posterior='normalized'."
             )
         selector.fit_pool(learner.X_labeled_, learner.y_labeled_, X)
         scores: np.ndarray = selector.score_samples(X)

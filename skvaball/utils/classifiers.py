@@ -112,7 +112,7 @@ def guarded(estimator: Any, seed: int) -> AbstractContextManager[None]:
     return isolated_generators(seed, device_of(estimator))
 
 
-def _double(X: Any) -> Any:
+def in_double(X: Any) -> Any:
     """Input of the steps in front of a classifier: float32 arrays become float64.
 
     A product of float32 matrices rounds a row by its place in the batch; in float64 that
@@ -202,7 +202,7 @@ class ClassifierView:
     def through_steps(self, X: Any) -> Any:
         """Rows as the classifier at the end sees them, through all steps in front of it."""
         if self.transformers:
-            X = _double(X)
+            X = in_double(X)
         for transformer in self.transformers:
             X = transformer.transform(X)
         return X
@@ -286,7 +286,7 @@ def _fit_around_net(model: Any, X: Any, y: np.ndarray, classes: np.ndarray, warm
     checked, and given float32, after the steps in front of it.
     """
     if isinstance(model, Pipeline):
-        X = _double(X)
+        X = in_double(X)
         for _, step in model.steps[:-1]:
             if step in (None, "passthrough"):
                 continue

@@ -15,7 +15,8 @@ What is left are products of matrices that are as wide as the hidden layers.
 
 import copy
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from threading import RLock
 from typing import NamedTuple
 
 import numpy as np
@@ -33,6 +34,7 @@ VECTORS_PER_CHUNK = 2048
 VECTORS_PER_CHUNK_GPU = 2**18
 #: What the classifier gives to a class at least, when its word is weighed against another.
 MIN_PROBABILITY = 1e-6
+_TF32_LOCK = RLock()
 #: All draws.
 ALL = slice(None)
 
@@ -324,6 +326,9 @@ class ClassLikelihood:
         bound: np.ndarray = -decoded.errors / (2 * self.variance) - constant - decoded.kl
         return bound
 
+    def _in_tf32(self) -> bool:
+        return self.precision == "tf32" and self.vae.block_of_latent.is_cuda
+
     @torch.inference_mode()
     def decode(self, values: np.ndarray, draws: slice = ALL) -> Decoded:
         """Decode rows under each mask, by some of the draws or all."""
@@ -339,7 +344,7 @@ class ClassLikelihood:
             standardized = (part - self.mean) / self.scale
             padded = np.pad(standardized, ((0, size - len(part)), (0, 0)), mode="edge")
             target, mean, log_variance = self.vae.encode(torch.from_numpy(padded).to(device))
-            with _tf32(self.precision == "tf32"):
+            with tf32_products() if self._in_tf32() else nullcontext():
                 errors = decoder.squared_errors(target, mean, log_variance)
             terms = (
                 errors,
@@ -352,11 +357,21 @@ class ClassLikelihood:
 
 
 @contextmanager
-def _tf32(allowed: bool) -> Iterator[None]:
-    """Let CUDA round the factors of float32 products to 10 bits, as its fast units do."""
-    before = torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = before or allowed
-    try:
-        yield
-    finally:
-        torch.backends.cuda.matmul.allow_tf32 = before
+def tf32_products() -> Iterator[None]:
+    """Let CUDA round the factors of float32 products to 10 bits, as its fast units do.
+
+    The setting is the process's: others who want it wait, and it is as it was afterwards.
+    """
+    matmul = torch.backends.cuda.matmul
+    # Torch does not let its older name and its newer one for the same setting mix.
+    name: str = "allow_tf32"
+    value: bool | str = True
+    if hasattr(matmul, "fp32_precision"):
+        name, value = "fp32_precision", "tf32"
+    with _TF32_LOCK:
+        before = getattr(matmul, name)
+        setattr(matmul, name, value)
+        try:
+            yield
+        finally:
+            setattr(matmul, name, before)

@@ -1,4 +1,4 @@
-"""VaB-AL: label the rows that the classifier most probably gets wrong (Choi et al. 2021)."""
+"""VaB-AL: label the rows about which a right prediction would surprise (Choi et al. 2021)."""
 
 import time
 import warnings
@@ -65,9 +65,9 @@ MIN_VARIANCE = 1e-8
 
 
 class VaBQuerySelector(QuerySelector):
-    r"""Choose rows by the probability that the classifier is wrong about them (VaB-AL).
+    r"""Choose rows that the classifier is probably wrong about (VaB-AL).
 
-    Bayes' rule splits that probability into three terms for each class n: the
+    Bayes' rule splits the probability of that into three terms for each class n: the
     difficulty :math:`p(y_n|\hat y_n)` and the prior :math:`p(\hat y_n)`, counted on the
     labeled rows, and the likelihood :math:`p(x|\hat y_n)`, from a variational
     autoencoder over the classifier's own deep features whose latent space has one
@@ -467,14 +467,15 @@ class VaBQuerySelector(QuerySelector):
                 self.batch_size,
                 n_jobs=self.n_jobs,
                 memory=self.memory,
-                probabilities=True,
+                probabilities=self.classifier_weight > 0 or self.temperature == "calibrated",
             )
             labeled = self._reader.read(X_labeled)
             sample = self._sample(n_rows(X_pool))
             pool = self._reader.read(X_pool if sample is None else take_rows(X_pool, sample))
         with self._timed("difficulty and prior"):
             predicted = self._predict_labeled(X_labeled, codes, labeled.codes)
-            self._centers = _last_tap(labeled)
+            # What a diverse batch keeps away from.
+            self._centers = _last_tap(labeled).copy()
             self._count_classes(codes, predicted, pool.codes)
         with self._timed("autoencoder"):
             mean, scale = standardization(pool.values)
@@ -687,6 +688,9 @@ class VaBQuerySelector(QuerySelector):
         )
         return positions, self._likelihood_score()(log_likelihood)
 
+    def _pool_scores(self, X: Any, prepared: Any) -> np.ndarray:
+        return self._score(X, prepared)
+
     def _select_diverse(self, X: Any, n: int, prepared: Any) -> tuple[np.ndarray, np.ndarray]:
         scores = self._score(X, prepared)
         # By score, so that rows at no distance at all follow it too. Of a pool too large to be
@@ -694,13 +698,27 @@ class VaBQuerySelector(QuerySelector):
         n_candidates = len(scores) if self.max_samples is None else max(n, self.max_samples)
         candidates = top_positions(scores, n_candidates)
         if prepared is None:
-            features = _last_tap(self._reader.read(take_rows(X, candidates)))
+            features = self._read_last_tap(X, candidates)
         else:
             features = _last_tap(prepared)[candidates]
         minima = squared_distances_to_nearest(features, self._centers)
-        # The joint form is a log, of either sign: from its lowest value on.
-        weights = scores[candidates] - min(0.0, scores.min())
+        weights = scores[candidates]
+        if self.posterior == "joint":  # a log density, whose zero means nothing
+            weights = weights - scores.min()
         return candidates[farthest_first(features, minima, n, weights)], scores
+
+    def _read_last_tap(self, X: Any, positions: np.ndarray) -> np.ndarray:
+        """What the last layer says about rows of the pool; of these alone it is held."""
+        rows = np.sort(positions)
+        if len(rows) == n_rows(X):
+            parts = list(self._map(_last_tap, X, None))
+        else:
+            blocks = (rows[i : i + CHUNK_ROWS] for i in range(0, len(rows), CHUNK_ROWS))
+            parts = [
+                tap for block in blocks for tap in self._map(_last_tap, take_rows(X, block), None)
+            ]
+        features: np.ndarray = np.concatenate(parts)[np.searchsorted(rows, positions)]
+        return features
 
     def _select_by_elimination(
         self, X: Any, n: int, prepared: Any
@@ -797,7 +815,8 @@ def _least_active(likelihood: ClassLikelihood, features: Features) -> np.ndarray
 
 def _last_tap(features: Features) -> np.ndarray:
     """What the last of the tapped layers says, where the classes are farthest apart."""
-    return features.values[:, -features.widths[-1] :]
+    last: np.ndarray = features.values[:, -features.widths[-1] :]
+    return last
 
 
 def _is_count(value: Any) -> bool:
