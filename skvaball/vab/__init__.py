@@ -1,4 +1,4 @@
-"""VaB-AL: the probability of a mistake by variational Bayes (Choi et al., CVPR 2021)."""
+"""VaB-AL: where the classifier is wrong, by variational Bayes (Choi et al., CVPR 2021)."""
 
 from skvaball.vab.selector import VaBQuerySelector
 
