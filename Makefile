@@ -76,10 +76,13 @@ docs: install ## Build the documentation in docs/_build/html, and run its exampl
 demo: install ## Run the demo
 	@$(VENV)/bin/skvaball demo
 
-bench: install ## Run the benchmarks, one after the other
+bench: install ## Run the benchmarks, one after the other; results as JSON in build/bench
+	@mkdir -p build/bench
 	@set -e; for script in benchmarks/bench_*.py; do \
 		echo "== $$script"; \
-		$(VENV)/bin/python "$$script"; \
+		name=$$(basename "$$script" .py); \
+		json=$$(grep -q '"--json"' "$$script" && echo "--json build/bench/$$name.json" || true); \
+		$(VENV)/bin/python "$$script" $$json; \
 	done
 
 test-oldest: $(OLDEST_VENV)/.installed ## Run the tests with the oldest supported releases
