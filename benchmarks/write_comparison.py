@@ -59,7 +59,9 @@ def main() -> None:
     others = [name for name in dict.fromkeys(rounds["strategy"]) if name != args.strategy]
     for balance, part in rounds.groupby("balance", sort=False):
         print(f"\n`balance = {balance}`\n")
-        columns = ["protocol", "seeds", args.strategy, *others, "from entropy to the oracle"]
+        columns = ["protocol", "seeds", args.strategy, *others]
+        if ORACLE in others:
+            columns.append("from entropy to the oracle")
         print(f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|")
         for protocol, results in part.groupby("protocol"):
             print(row_of(str(protocol), curve_areas(results), args.strategy, others))
