@@ -101,18 +101,32 @@ def literal_errors(
     return errors
 
 
-def product_rate(repeats: int) -> float:
+def product_rate(repeats: int, device: str = "cpu", dtype: torch.dtype = torch.float32) -> float:
     """Floating-point operations per second of torch for the products of the hot path."""
-    a, b = torch.randn(VECTORS_PER_CHUNK, WIDTH), torch.randn(WIDTH, WIDTH)
-    out = torch.empty(VECTORS_PER_CHUNK, WIDTH)
+    on_cpu = device == "cpu"
+    n, products_ = (VECTORS_PER_CHUNK, 200) if on_cpu else (VECTORS_PER_CHUNK_GPU, 20)
+    a, b = (torch.randn(m, WIDTH, device=device).to(dtype) for m in (n, WIDTH))
+    out = torch.empty_like(a)
 
     def products() -> None:
-        for _ in range(200):
+        for _ in range(products_):
             torch.mm(a, b, out=out)
+        if not on_cpu:
+            torch.cuda.synchronize()
 
     products()
     time_ = statistics.median(seconds(products) for _ in range(repeats))
-    return 200 * 2 * VECTORS_PER_CHUNK * WIDTH * WIDTH / time_
+    return products_ * 2 * n * WIDTH * WIDTH / time_
+
+
+def operations(n: int, classes: int, draws: int) -> float:
+    """Floating-point operations of the masked decoding of n rows.
+
+    Two hidden layers, three quarters of the triangle, and the first layer of each block and
+    of the whole.
+    """
+    per_mask = 2.75 * WIDTH**2 + BLOCK * WIDTH
+    return 2 * n * draws * (classes * per_mask + BLOCK * classes * WIDTH)
 
 
 @torch.inference_mode()
@@ -132,10 +146,7 @@ def exact(args: argparse.Namespace) -> list[dict[str, Any]]:
         )
         literal = literal_errors(vae, *encoded, noise)
         difference = float(((ours(*encoded) - literal) / literal).abs().max())
-        # What is multiplied here: two hidden layers, three quarters of the triangle, and the
-        # first layer of each block and of the whole.
-        per_mask = 2.75 * WIDTH**2 + BLOCK * WIDTH
-        operations = 2 * n * 100 * (classes * per_mask + BLOCK * classes * WIDTH)
+        flops = operations(n, classes, 100) / our_time
         rate = product_rate(args.repeats)
         rows.append(
             {
@@ -146,8 +157,8 @@ def exact(args: argparse.Namespace) -> list[dict[str, Any]]:
                 "ours_s": our_time,
                 "ratio": literal_time / our_time,
                 "relative_difference": difference,
-                "gflops": operations / our_time / 1e9,
-                "share_of_product_rate": operations / our_time / rate,
+                "gflops": flops / 1e9,
+                "share_of_product_rate": flops / rate,
             }
         )
     return rows
@@ -371,22 +382,6 @@ def scaling(args: argparse.Namespace) -> list[dict[str, Any]]:
 # Precisions and devices
 
 
-def device_product_rate(device: str, dtype: torch.dtype) -> float:
-    """Floating-point operations per second of torch for products with 128 x 128 matrices."""
-    n = VECTORS_PER_CHUNK if device == "cpu" else VECTORS_PER_CHUNK_GPU
-    a, b = (torch.randn(m, WIDTH, device=device).to(dtype) for m in (n, WIDTH))
-    out = torch.empty_like(a)
-
-    def products() -> None:
-        for _ in range(20):
-            torch.mm(a, b, out=out)
-        if device != "cpu":
-            torch.cuda.synchronize()
-
-    products()
-    return 20 * 2 * n * WIDTH * WIDTH / statistics.median(seconds(products) for _ in range(5))
-
-
 def precision(args: argparse.Namespace) -> list[dict[str, Any]]:
     """Time and picks of each precision of the products, for 10 and 100 classes, 100 draws."""
     on_gpu = args.device != "cpu"
@@ -399,8 +394,6 @@ def precision(args: argparse.Namespace) -> list[dict[str, Any]]:
             clf, n_draws=100, max_epochs=5, device=args.device, random_state=0
         )
         pool = selector._fit_apart(X[:2000], y[:2000], X[2000:])
-        per_mask = 2.75 * WIDTH**2 + BLOCK * WIDTH
-        operations = 2 * n * 100 * (classes * per_mask + BLOCK * classes * WIDTH)
         reference: np.ndarray | None = None
         for name in ("float32", "tf32", "bfloat16"):
             selector._likelihood.precision = name
@@ -415,7 +408,7 @@ def precision(args: argparse.Namespace) -> list[dict[str, Any]]:
             reference = scores if reference is None else reference
             dtype = torch.bfloat16 if name == "bfloat16" else torch.float32
             with tf32_products() if on_gpu and name == "tf32" else nullcontext():
-                rate = device_product_rate(args.device, dtype)
+                rate = product_rate(5, args.device, dtype)
             top, best = (np.argsort(-s, kind="stable")[:500] for s in (scores, reference))
             rows.append(
                 {
@@ -424,7 +417,7 @@ def precision(args: argparse.Namespace) -> list[dict[str, Any]]:
                     "precision": name,
                     "decode_s": time_,
                     "scores_s": whole,
-                    "tflops": operations / time_ / 1e12,
+                    "tflops": operations(n, classes, 100) / time_ / 1e12,
                     "ceiling_tflops": rate / 1e12,
                     "peak_gpu_mib": torch.cuda.max_memory_allocated() / MIB if on_gpu else 0.0,
                     "largest_difference": float(np.abs(scores - reference).max()),

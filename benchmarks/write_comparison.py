@@ -43,7 +43,9 @@ def row_of(protocol: str, areas: pd.DataFrame, strategy: str, others: list[str])
         mean, half = interval(differences.to_numpy())
         text = f"{mean:+.2f} ± {half:.2f}"
         cells.append(f"**{text}**" if abs(mean) > half else text)
-    if {ORACLE, ENTROPY} <= set(areas):
+    if ORACLE in others and not {ORACLE, ENTROPY} <= set(areas):
+        cells.append("")
+    elif ORACLE in others:
         gap = (areas[ORACLE] - areas[ENTROPY]).mean()
         cells.append(f"{(own - areas[ENTROPY]).mean() / gap:.0%} of {gap:.1f}")
     return f"| {' | '.join(cells)} |"

@@ -46,8 +46,8 @@ selector.fit_pool(X[labeled], y[labeled], X[~labeled])
 xs, ys = np.meshgrid(np.linspace(-8, 6, 71), np.linspace(-5, 5, 51))
 grid = np.column_stack([xs.ravel(), ys.ravel()])
 posterior = selector.class_posterior(grid)
-surprise = clone(selector).set_params(posterior="surprise")
-surprise.set_params(estimator=classifier).fit_pool(X[labeled], y[labeled], X[~labeled])
+surprise = clone(selector).set_params(posterior="surprise", estimator=classifier)
+surprise.fit_pool(X[labeled], y[labeled], X[~labeled])
 entropy = EntropySelector(classifier).fit_pool(X[labeled], y[labeled], X[~labeled])
 maps = {
     "p(class 0 | x)": posterior[:, 0],

@@ -7,7 +7,7 @@ is the accuracy of the classifier at the end of the labeling budget, and that is
 grid search over the simulator measures: in each fold the labels of the training rows are
 hidden, bought round by round, and the final classifier is scored on the rows left out.
 
-The lesson: differences between settings are small beside those between folds. Look at the
+The lesson: differences between settings are about as large as those between folds. Look at the
 spread before you believe the best of a grid.
 """
 

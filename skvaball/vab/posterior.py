@@ -177,6 +177,10 @@ def surprise_score(
     return score
 
 
+#: The forms of the score, by the name of the option.
+SCORES = {"surprise": surprise_score, "normalized": normalized_score, "joint": joint_score}
+
+
 def rebalanced_positions(
     log_likelihood: np.ndarray,
     counts: np.ndarray,
@@ -215,8 +219,7 @@ def rebalanced_positions(
     prior = counts / counts.sum()
     expected = class_posterior(log_likelihood, prior)
     if posterior != "joint":
-        form = normalized_score if posterior == "normalized" else surprise_score
-        scores = form(log_likelihood, prior, difficulty)
+        scores = SCORES[posterior](log_likelihood, prior, difficulty)
     else:
         shift = log_likelihood.max(axis=1)
         # With the row's maximum taken out no exp can underflow to zero in every class.

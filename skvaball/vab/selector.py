@@ -37,14 +37,12 @@ from skvaball.vab.likelihood import (
     rows_per_chunk,
 )
 from skvaball.vab.posterior import (
+    SCORES,
     calibrated_scales,
     class_difficulty,
     class_posterior,
     class_prior,
-    joint_score,
-    normalized_score,
     rebalanced_positions,
-    surprise_score,
 )
 
 #: Pool rows on which the decoder's variance and the agreement are measured.
@@ -58,8 +56,6 @@ FOLDS = 5
 EARLY_DRAWS = 8
 #: Rows that are scored at once.
 CHUNK_ROWS = 4096
-#: The forms of the score, by the name of the option.
-SCORES = {"surprise": surprise_score, "normalized": normalized_score, "joint": joint_score}
 #: A decoder that reproduces its target exactly would have no variance to divide by.
 MIN_VARIANCE = 1e-8
 
