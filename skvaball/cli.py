@@ -28,6 +28,7 @@ except ImportError as error:
     sys.exit(f'The skvaball command needs {error.name}: pip install "skvaball[cli]"')
 
 from skvaball import __version__
+from skvaball.utils.extras import needs_extra
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -255,10 +256,8 @@ def _backend(cluster: str | None) -> Iterator[None]:
     if cluster is None:
         yield
         return
-    try:
+    with needs_extra("--cluster", "dask"):
         from distributed import Client
-    except ImportError as error:
-        raise ImportError('--cluster needs Dask: pip install "skvaball[dask]"') from error
     from joblib import parallel_config
 
     with Client(cluster), parallel_config(backend="dask"):
@@ -348,10 +347,6 @@ def main() -> None:
         sys.argv.remove("--debug")
     try:
         app()
-    except ModuleNotFoundError as error:
-        if debug:
-            raise
-        sys.exit(f'skvaball: this needs {error.name}: pip install "skvaball[experiments]"')
     except Exception as error:  # the command's last line of defence: say it and fail
         if debug:
             raise

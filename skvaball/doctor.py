@@ -20,6 +20,7 @@ from sklearn.datasets import load_digits
 from skvaball import ActiveLearner, VaBQuerySelector, __version__
 from skvaball.exceptions import NothingLearnedWarning
 from skvaball.networks import DeepClassifier
+from skvaball.utils.extras import needs_extra
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
@@ -147,7 +148,7 @@ def _try(name: str, check: Callable[[], str]) -> Finding:
     try:
         detail = check()
     except ModuleNotFoundError as error:
-        return Finding(name, None, f'needs {error.name}: pip install "skvaball[experiments]"')
+        return Finding(name, None, str(error))
     except Exception as error:  # whatever is wrong here, the diagnosis goes on and says so
         return Finding(name, False, f"{type(error).__name__}: {error}")
     return Finding(name, True, f"{detail} ({time.perf_counter() - start:.1f} s)")
@@ -175,9 +176,10 @@ def _query(device: str) -> str:
 
 
 def _write_store(folder: str | os.PathLike[str]) -> str:
-    from filelock import FileLock
+    with needs_extra("A store of results", "experiments"):
+        from filelock import FileLock
 
-    from skvaball.experiments import ResultStore
+        from skvaball.experiments import ResultStore
 
     # SQLite and the locks of runs are what some network file systems lack.
     with (

@@ -44,6 +44,7 @@ from torch import nn, optim
 
 from skvaball._version import __version__
 from skvaball.exceptions import SavedFileError
+from skvaball.utils.extras import needs_extra
 
 FORMAT = 1
 KIND = "skvaball learner"
@@ -241,14 +242,9 @@ def _is_for_skops(value: Any) -> bool:
 
 
 def _load_skops() -> tuple[Any, Any]:
-    try:
+    with needs_extra("Saving or loading a learner", "skops"):
         import safetensors.torch
         import skops.io
-    except ImportError as error:
-        raise ImportError(
-            f"Saving and loading learners needs {error.name}, which is not installed. "
-            'Install it with: pip install "skvaball[skops]"'
-        ) from error
     return skops.io, safetensors.torch
 
 

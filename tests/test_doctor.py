@@ -110,7 +110,7 @@ def test_without_the_extra_the_store_is_not_tried(quick, monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "filelock", None)
     result = invoke("doctor", "--folder", tmp_path)
     assert result.exit_code == 0
-    assert 'needs filelock: pip install "skvaball[experiments]"' in result.output
+    assert re.search(r'needs\s+filelock.*pip\s+install\s+"skvaball\[experiments\]"', result.output)
 
 
 def test_every_command_has_an_example_in_its_help():

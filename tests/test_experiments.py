@@ -373,4 +373,5 @@ def test_without_the_packages_for_experiments_the_extra_is_named(monkeypatch):
     monkeypatch.setattr("sys.argv", ["skvaball", "run", "digits"])
     with pytest.raises(SystemExit) as stopped:
         cli.main()
-    assert 'sqlalchemy: pip install "skvaball[experiments]"' in str(stopped.value)
+    assert "needs sqlalchemy, which is not installed" in str(stopped.value)
+    assert 'pip install "skvaball[experiments]"' in str(stopped.value)

@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 from sklearn.datasets import get_data_home
 from sklearn.utils import Bunch
 
+from skvaball.utils.extras import needs_extra
+
 Subset = Literal["train", "test", "all"]
 
 
@@ -261,14 +263,9 @@ def _fetch(
 
 def _read(title: str, root: Path, *, train: bool, download: bool) -> Any:
     """The data set of torchvision."""
-    try:
+    with needs_extra(title, "vision"):
         from torchvision import datasets
         from torchvision.datasets.utils import check_integrity
-    except ImportError as error:
-        raise ImportError(
-            f"{title} needs torchvision, which is not installed. "
-            'Install it with: pip install "skvaball[vision]"'
-        ) from error
     kind = {"CIFAR-10": datasets.CIFAR10, "CIFAR-100": datasets.CIFAR100}[title]
     remedy = f"Put the archive {kind.filename} from {kind.url} into the folder {root}"
     # torchvision unpacks an archive that is whole under `download`, without a network.

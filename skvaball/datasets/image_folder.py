@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import Bunch
 
+from skvaball.utils.extras import needs_extra
+
 # What Pillow reads in a plain installation and what data sets are stored in.
 SUFFIXES = frozenset(
     {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
@@ -206,13 +208,8 @@ def _image_files(folder: Path) -> list[Path]:
 
 def _read(path: Path, mode: str, size: tuple[int, int] | None) -> NDArray[np.uint8]:
     """One image of shape (channels, height, width)."""
-    try:
+    with needs_extra("load_image_folder", "vision"):
         from PIL import Image
-    except ImportError as error:
-        raise ImportError(
-            "load_image_folder needs Pillow, which is not installed. "
-            'Install it with: pip install "skvaball[vision]"'
-        ) from error
     try:
         with Image.open(path) as image:
             if image.mode.startswith(("I", "F")):

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from skvaball.plots._styles import FULL, Style, complete_styles
+from skvaball.utils.extras import needs_extra
 
 if TYPE_CHECKING:  # at run time neither is needed before something is drawn
     import pandas as pd
@@ -178,11 +179,6 @@ def new_axes(figsize: tuple[float, float] = (8.0, 4.8)) -> Axes:
 
 def load_pyplot() -> Any:
     """matplotlib.pyplot; says what to install where it is missing."""
-    try:
+    with needs_extra("Drawing", "cli"):
         import matplotlib.pyplot as plt
-    except ImportError as error:
-        raise ImportError(
-            "Drawing needs matplotlib, which is not installed. "
-            'Install it with: pip install "skvaball[cli]"'
-        ) from error
     return plt

@@ -20,6 +20,7 @@ from sklearn.utils._param_validation import HasMethods, Interval
 from skvaball.features import FeatureReader
 from skvaball.selectors.base import QuerySelector, top_positions
 from skvaball.utils.classifiers import ClassifierView, fit_classifier, is_skorch
+from skvaball.utils.extras import needs_extra
 from skvaball.utils.labels import encode
 from skvaball.utils.random import derive_seed, isolated_generators, set_random_states
 from skvaball.utils.rows import to_array
@@ -308,13 +309,8 @@ class _MemberView:
 
 
 def _import_pool() -> Any:
-    try:
+    with needs_extra("SkactivemlSelector", "skactiveml"):
         from skactiveml import pool
-    except ImportError as error:
-        raise ImportError(
-            "SkactivemlSelector needs scikit-activeml, which is not installed. "
-            'Install it with: pip install "skvaball[skactiveml]"'
-        ) from error
     return pool
 
 

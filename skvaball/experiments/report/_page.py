@@ -13,6 +13,7 @@ from skvaball.experiments.report._overview import overview, provenance
 from skvaball.experiments.report._protocol import protocol_section
 from skvaball.experiments.report._results import ReportStore, load_results
 from skvaball.experiments.report._summary import summarize_settings
+from skvaball.utils.extras import needs_extra
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -95,17 +96,12 @@ default="balanced_accuracy"
 
 
 def _template() -> Template:
-    try:
+    with needs_extra("The report", "experiments"):
         # Imported here to say what is missing before anything is computed.
         import matplotlib  # noqa: F401 (used by the displays)
         import scikit_posthocs  # noqa: F401 (used by the statistics)
         import statsmodels  # noqa: F401 (used by the statistics)
         from jinja2 import Environment, PackageLoader, StrictUndefined
-    except ImportError as error:
-        raise ImportError(
-            f"The report needs {error.name}, which is not installed. "
-            'Install it with: pip install "skvaball[experiments]"'
-        ) from error
     environment = Environment(
         loader=PackageLoader("skvaball.experiments.report", "."),
         autoescape=True,
