@@ -202,7 +202,7 @@ class VaBQuerySelector(QuerySelector):
         loss and agreement of each epoch.
     vae_agreement_ : float
         Share of pool rows whose label by the autoencoder (Eq. 7) is the classifier's,
-        on at most 4096 rows.
+        on at most 1,024 rows.
     likelihood_agreement_ : float
         The same for the class with the highest masked likelihood.
     decoder_variance_ : float
@@ -845,8 +845,9 @@ def _warn_if_nothing_learned(favoured: np.ndarray, codes: np.ndarray, n_classes:
         warnings.warn(
             "The autoencoder has learned next to nothing about the classes: its masked "
             f"likelihoods agree with the classifier in {agreement:.2f} of the rows, averaged "
-            f"over classes, at least {needed:.2f} expected (chance: {chance:.2f}). Its scores "
-            "mean little. Try more epochs (max_epochs), a larger lam or lr, or other layers.",
+            f"over classes, at least {needed:.2f} expected (chance: {chance:.2f}). What it "
+            "adds to the scores means little. Try more epochs (max_epochs), a larger lam or lr, "
+            "or other layers.",
             NothingLearnedWarning,
             stacklevel=2,
         )
