@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 try:
-    import matplotlib  # noqa: F401 (the demo draws; say so before it runs)
     import pandas as pd
     import typer
+    from matplotlib.backend_bases import FigureCanvasBase
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -70,7 +70,8 @@ def demo(
     from skvaball.experiments import ResultStore, load_protocol
     from skvaball.experiments.demo import STRATEGIES, draw_demo
 
-    # Now: a folder that cannot be written should not cost a run.
+    # Now: a picture that cannot be written should not cost a run.
+    _check_picture(output)
     output.parent.mkdir(parents=True, exist_ok=True)
     console = Console()
     start = time.perf_counter()
@@ -82,6 +83,16 @@ def demo(
         console.print(summary_table(results))
         draw_demo(results, store.protocols()["digits"]).savefig(output, dpi=150)
         console.print(f"{time.perf_counter() - start:.0f} s. Picture: {output}")
+
+
+def _check_picture(path: Path) -> None:
+    """Raise unless matplotlib can write a file of this name."""
+    kinds = sorted(FigureCanvasBase.get_supported_filetypes())
+    if path.is_dir() or path.suffix.lower().lstrip(".") not in kinds:
+        raise ValueError(
+            f"--output {path} is no file that a picture can be written to. Expected a name that "
+            f"ends in one of: {', '.join(kinds)}."
+        )
 
 
 @app.command()

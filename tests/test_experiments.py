@@ -131,10 +131,13 @@ def test_strategies_come_from_the_protocol_or_from_the_list(tmp_path):
         protocol, ["small-vab", "vab-paper", "galaxy", "bald"]
     )
     assert make_selector(own).get_params()["n_draws"] == 4
-    assert own.config == {"selector": "vab", **own.params}
+    assert {**own.config, "defaults": {}} == {"selector": "vab", **own.params, "defaults": {}}
+    assert own.config["defaults"]["posterior"] == "surprise"  # as it was when it ran
+    assert "n_draws" not in own.config["defaults"]  # given
+    assert not {"device", "n_jobs", "estimator"} & set(own.config["defaults"])
     assert make_selector(paper).get_params() == VaBQuerySelector.from_paper().get_params()
     assert galaxy.query_size == 1  # a twentieth of 10, at least 1
-    assert bald.config == {"selector": "bald", "network": {"dropout": 0.25}}
+    assert bald.config["network"] == {"dropout": 0.25}
 
 
 def test_unknown_strategies_and_parameters_are_named(tmp_path):
@@ -146,6 +149,12 @@ def test_unknown_strategies_and_parameters_are_named(tmp_path):
     )
     with pytest.raises(ValueError, match=r"'wrong' has parameters that do not fit: .*lam"):
         find_strategies(wrong, ["wrong"])
+    # Before anything is trained and entered: a typo must not spoil the store.
+    bad = fast_protocol(
+        tmp_path, FAST + '\n[strategies.bad]\nselector = "vab"\nparams = { posterior = "no" }\n'
+    )
+    with pytest.raises(ValueError, match=r"'bad' has parameters that do not fit: .*posterior"):
+        find_strategies(bad, ["bad"])
 
 
 @pytest.mark.parametrize("n", [1, 7, 30, 60])
@@ -364,6 +373,15 @@ def test_an_error_is_one_line(monkeypatch, capsys):
         cli.main()
     assert "/dev/null" in str(stopped.value)
     assert "--debug" in str(stopped.value)
+
+
+@pytest.mark.parametrize("output", ["demo.foo", "demo", "."])
+def test_a_demo_without_a_place_for_its_picture_does_not_run(output, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["skvaball", "demo", "--output", output])
+    monkeypatch.setattr(cli, "_run_all", lambda *_, **__: pytest.fail("ran before the check"))
+    with pytest.raises(SystemExit, match=r"ends in one of: .*png"):
+        cli.main()
 
 
 def test_without_the_packages_for_experiments_the_extra_is_named(monkeypatch):

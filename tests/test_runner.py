@@ -44,6 +44,7 @@ def test_every_round_of_every_run_is_stored(finished):
     assert runs.query("strategy == 'galaxy'")["config"].iloc[0] == {
         "selector": "galaxy",
         "query_size": 1,
+        "defaults": {"order": "round_robin"},
     }
 
 

@@ -117,8 +117,27 @@ def test_other_settings_under_a_known_name_are_an_error(store):
     store.add_protocol("p", {"title": "P"})
     with pytest.raises(ValueError, match=r"another protocol named 'p': they differ in title, x"):
         store.add_protocol("p", {"title": "Q", "x": 1})
-    with pytest.raises(ValueError, match=r"'vab' with other settings: .*vab.* instead of .*lam"):
-        store.add_run(KEY, 2, {"selector": "vab", "lam": 1})
+    other = KEY._replace(seed=KEY.seed + 1)
+    for key in (KEY, other):  # whatever the seed
+        with pytest.raises(ValueError, match=r"'vab' with other settings: lam .* instead of 1"):
+            store.add_run(key, 2, {"selector": "vab", "lam": 1})
+    with sqlite3.connect(store.path) as connection:
+        assert connection.execute("select count(*) from runs").fetchone() == (1,)
+
+
+def test_defaults_that_a_new_version_has_changed_are_other_settings(store):
+    key = RunKey("p", "none", "margin", 0)
+    store.add_run(key, 2, {"selector": "margin", "defaults": {"draws": 8}})
+    store.add_run(key, 2, {"selector": "margin", "defaults": {"draws": 8}})
+    with pytest.raises(ValueError, match=r"other settings: draws 8 instead of 32\. Use another"):
+        store.add_run(key, 2, {"selector": "margin", "defaults": {"draws": 32}})
+
+
+def test_tuples_are_the_lists_that_they_become(store):
+    key = RunKey("p", "none", "wide", 0)
+    for _ in range(2):
+        store.add_run(key, 2, {"hidden": (64, 64)})
+        store.add_protocol("tuple", {"classes": (1, 2)})
 
 
 def test_a_file_that_is_no_store_is_refused_and_stays_as_it_is(tmp_path):
@@ -130,6 +149,24 @@ def test_a_file_that_is_no_store_is_refused_and_stays_as_it_is(tmp_path):
     with pytest.raises(FileNotFoundError, match="no store of results"):
         ResultStore(tmp_path / "none.db", must_exist=True)
     assert not (tmp_path / "none.db").exists()
+
+
+def test_the_database_of_somebody_else_stays_as_it_is(tmp_path):
+    path = tmp_path / "shop.db"
+    with sqlite3.connect(path) as connection:
+        connection.execute("create table customers (name text)")
+    before = path.read_bytes()
+    for must_exist in (True, False):
+        with pytest.raises(ValueError, match=r"shop\.db is not a store.*its tables are customers"):
+            ResultStore(path, must_exist=must_exist)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["what?.db", "a#b%20c.db", "a b&c=d.db"])
+def test_any_name_of_a_file_is_taken_as_it_is(tmp_path, name):
+    ResultStore(tmp_path / name)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    ResultStore(tmp_path / name, must_exist=True)
 
 
 def test_it_is_a_plain_sqlite_file(store):

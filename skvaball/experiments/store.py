@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,9 +23,11 @@ from sqlalchemy import (
     Table,
     UniqueConstraint,
     create_engine,
+    inspect,
     select,
 )
 from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.engine import URL
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import NullPool
 from sqlalchemy.schema import CreateTable
@@ -146,18 +149,30 @@ class ResultStore:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         # No pool: a connection must not be taken along into a forked process.
         self._engine: Engine = create_engine(
-            f"sqlite:///{self.path}", connect_args={"timeout": WRITE_TIMEOUT}, poolclass=NullPool
+            URL.create("sqlite", database=str(self.path)),  # quoted: a name may have a ? in it
+            connect_args={"timeout": WRITE_TIMEOUT},
+            poolclass=NullPool,
         )
         try:
             with self._engine.begin() as connection:
-                for table in _metadata.sorted_tables:
-                    # By the database itself, since another process may do it at the same time.
-                    connection.execute(CreateTable(table, if_not_exists=True))
+                self._make_tables(connection)
         except DatabaseError as error:
-            raise ValueError(
-                f"{self.path} is not a store of results ({error.orig}). Expected a file that "
-                "`skvaball run` has written, or the name of a new one."
-            ) from error
+            raise self._not_a_store(error.orig) from error
+
+    def _make_tables(self, connection: Connection) -> None:
+        """Make the tables of a new store; the database of somebody else stays as it is."""
+        found = set(inspect(connection).get_table_names())
+        if found and not found & set(_metadata.tables):
+            raise self._not_a_store(f"its tables are {', '.join(sorted(found))}")
+        for table in _metadata.sorted_tables:
+            # By the database itself, since another process may do it at the same time.
+            connection.execute(CreateTable(table, if_not_exists=True))
+
+    def _not_a_store(self, why: Any) -> ValueError:
+        return ValueError(
+            f"{self.path} is not a store of results ({why}). Expected a file that "
+            "`skvaball run` has written, or the name of a new one."
+        )
 
     # -- writing -------------------------------------------------------------------------
 
@@ -175,6 +190,7 @@ class ResultStore:
         ValueError
             If the store has results of another protocol with this name.
         """
+        content = _as_stored(content)
         with self._engine.begin() as connection:
             statement = insert(_protocols).values(name=name, content=content)
             connection.execute(statement.on_conflict_do_nothing())
@@ -191,7 +207,7 @@ class ResultStore:
             )
 
     def add_run(self, key: RunKey, n_rounds: int, config: dict[str, Any]) -> None:
-        """Enter a run, or check that the one with this key has the same settings.
+        """Enter a run, or check that the strategy has the same settings in its other runs.
 
         Parameters
         ----------
@@ -204,18 +220,21 @@ class ResultStore:
         Raises
         ------
         ValueError
-            If the store has results of this strategy with other settings.
+            If the store has results of this strategy, for this or another seed, with other
+            settings. Nothing is entered then.
         """
+        config = _as_stored(config)
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         with self._engine.begin() as connection:
             values = {**key._asdict(), "n_rounds": n_rounds, "config": config, "started": now}
             connection.execute(insert(_runs).values(values).on_conflict_do_nothing())
-            known = connection.execute(select(_runs.c.config).where(_is_run(key))).scalar_one()
-        if known != config:
-            raise ValueError(
-                f"{self.path} has results of the strategy {key.strategy!r} with other settings: "
-                f"{known} instead of {config}. Use another store."
-            )
+            same = (_runs.c.protocol == key.protocol) & (_runs.c.strategy == key.strategy)
+            for known in connection.execute(select(_runs.c.config).where(same)).scalars():
+                if known != config:
+                    raise ValueError(
+                        f"{self.path} has results of the strategy {key.strategy!r} with other "
+                        f"settings: {_differences(known, config)}. Use another store."
+                    )
 
     def add_round(
         self,
@@ -366,6 +385,26 @@ def _is_run(key: RunKey) -> Any:
         & (_runs.c.balance == key.balance)
         & (_runs.c.strategy == key.strategy)
         & (_runs.c.seed == key.seed)
+    )
+
+
+def _as_stored(content: dict[str, Any]) -> dict[str, Any]:
+    """What JSON makes of it: a tuple is a list when it comes back."""
+    stored: dict[str, Any] = json.loads(json.dumps(content))
+    return stored
+
+
+def _differences(known: dict[str, Any], config: dict[str, Any]) -> str:
+    """The settings in which two configurations differ, in words."""
+    # The defaults of the time are settings like all others.
+    old, new = ({**side.get("defaults", {}), **side} for side in (known, config))
+    names = sorted(
+        name
+        for name in {*old, *new} - {"defaults"}
+        if name not in old or name not in new or old[name] != new[name]
+    )
+    return ", ".join(
+        f"{name} {old.get(name, '(not recorded)')!r} instead of {new.get(name)!r}" for name in names
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
+from sklearn.utils._param_validation import InvalidParameterError
 
 from skvaball.experiments.data import balanced_positions
 from skvaball.experiments.protocol import Protocol, StrategySection
@@ -32,6 +33,11 @@ from skvaball.simulation import ActiveLearningSimulator
 from skvaball.utils.random import derive_seed, draw_seed
 from skvaball.vab import VaBQuerySelector
 
+#: Parameters of selectors that results do not depend on, or that the runner sets.
+RUNTIME_PARAMS = frozenset(
+    {"estimator", "classes", "missing_label", "random_state", "device", "n_jobs", "memory"}
+    | {"verbose"}
+)
 #: Makes the selector of a strategy from its parameters.
 SELECTORS: dict[str, Callable[..., QuerySelector]] = {
     "random": RandomSelector,
@@ -88,8 +94,14 @@ class Strategy(NamedTuple):
 
     @property
     def config(self) -> dict[str, Any]:
-        """Its settings, for the record."""
-        config = {"selector": self.selector, **self.params}
+        """Its settings, for the record, and under "defaults" those that it leaves as they are."""
+        params = make_selector(self).get_params(deep=False)
+        defaults = {
+            name: value if _fits_json(value) else repr(value)
+            for name, value in params.items()
+            if name not in RUNTIME_PARAMS and name not in self.params
+        }
+        config = {"selector": self.selector, **self.params, "defaults": defaults}
         if self.query_size is not None:
             config["query_size"] = self.query_size
         if self.network:
@@ -133,12 +145,18 @@ def _find(protocol: Protocol, name: str) -> Strategy:
     network = {**NETWORK_PARAMS.get(selector, {}), **own.network}
     strategy = Strategy(name, selector, own.params, query_size, network)
     try:
-        make_selector(strategy)
-    except TypeError as error:
+        make_selector(strategy)._validate_params()
+    except (TypeError, InvalidParameterError) as error:
         raise ValueError(
             f"The strategy {name!r} has parameters that do not fit: {error}"
         ) from error
     return strategy
+
+
+def _fits_json(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return all(_fits_json(item) for item in value)
+    return value is None or isinstance(value, str | bool | int | float)
 
 
 def make_selector(strategy: Strategy) -> QuerySelector:

@@ -33,7 +33,8 @@ def all_settings(config: Mapping[str, Any]) -> dict[str, Any]:
     Parameters
     ----------
     config : mapping
-        "selector" and the parameters that are not its defaults.
+        "selector", the parameters that are not its defaults, and "defaults": those of the
+        version that ran it. A record without them is taken to have today's.
 
     Returns
     -------
@@ -43,7 +44,8 @@ def all_settings(config: Mapping[str, Any]) -> dict[str, Any]:
     from skvaball.experiments.strategies import SELECTORS  # here: it loads torch
 
     name = config["selector"]
-    given = {key: value for key, value in config.items() if key != "selector"}
+    given = {key: value for key, value in config.items() if key not in ("selector", "defaults")}
+    given = {**config.get("defaults", {}), **given}
     if name not in SELECTORS:
         return {"class": name, **given}
     selector = SELECTORS[name]()

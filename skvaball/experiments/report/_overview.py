@@ -125,7 +125,8 @@ def provenance(results: Results, command: str | None) -> Section:
 def _settings_table(runs: pd.DataFrame) -> Table:
     where: dict[tuple[str, str], dict[str, None]] = {}
     for run in runs.to_dict("records"):
-        key = (strategy_name(run["strategy"]), entry_list(run["config"]))
+        config = {key: value for key, value in run["config"].items() if key != "defaults"}
+        key = (strategy_name(run["strategy"]), entry_list(config))
         where.setdefault(key, {})[run["protocol"]] = None
     return Table(
         "Settings of the strategies that are not the defaults of their selectors.",
