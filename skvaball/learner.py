@@ -1,7 +1,8 @@
 """The active learner: a classifier that says which rows it wants labeled next."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Self
 
 import numpy as np
@@ -17,6 +18,7 @@ from skvaball.networks import DeepClassifier
 from skvaball.selectors.base import QuerySelector, check_batch, connect
 from skvaball.utils.classifiers import (
     ClassifierView,
+    check_classifier,
     fit_classifier,
     guarded,
     is_skorch,
@@ -49,7 +51,8 @@ class ActiveLearner(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         :class:`~skvaball.networks.DeepClassifier`.
     selector : QuerySelector or None, default=None
         The query strategy; where its ``estimator``, ``classes`` or ``random_state`` is
-        None it is given the learner's. None: :class:`~skvaball.vab.VaBQuerySelector`.
+        None it is given the learner's. None: :class:`~skvaball.vab.VaBQuerySelector`. With
+        a ``random_state`` of its own it begins every query with that.
     classes : array-like of shape (n_classes,) or None, default=None
         All classes, if some may be missing from the labeled rows. A skorch net with an
         output for each of them needs it then.
@@ -61,7 +64,8 @@ class ActiveLearner(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         ``warm_start`` parameter) instead of starting anew. Starting anew is the
         paper's protocol, and makes ``fit(A).teach(B)`` equal to ``fit(A + B)``.
     random_state : int, RandomState instance or None, default=None
-        Seed of all nested parts that have none of their own. Each query draws anew.
+        Seed of all nested parts that have none of their own. For those, each query draws
+        anew.
 
     Attributes
     ----------
@@ -134,6 +138,8 @@ class ActiveLearner(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
     def fit(self, X: Any, y: ArrayLike) -> Self:
         """Fit the classifier on the first labeled rows, forgetting earlier ones.
 
+        If anything fails, the learner is as it was before.
+
         Parameters
         ----------
         X : array-like of shape (n, ...)
@@ -150,20 +156,42 @@ class ActiveLearner(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         ValueError
             If labels are missing, of mixed type or not among ``classes``, or the
             classifier refuses the rows.
+        TypeError
+            If ``estimator`` is no classifier, or it or ``selector`` is a class.
         """
-        X = self._check_rows(X, reset=True)
-        labels = self._check_labels(y)
-        check_consistent_length(X, labels)
-        classes = resolve_classes(self.classes, labels)
-        seed = draw_seed(self.random_state)
-        estimator = self._train(self._template(), X, labels, classes, seed)
-        self.estimator_ = estimator
-        self.classes_ = classes
-        self.X_labeled_ = take_rows(X, np.arange(len(labels)))
-        self.y_labeled_ = labels.copy()
-        self.n_queries_ = 0
-        self._seed = seed
+        self._check_parts()
+        with self._unchanged_on_error():
+            X = self._check_rows(X, reset=True)
+            labels = self._check_labels(y)
+            check_consistent_length(X, labels)
+            classes = resolve_classes(self.classes, labels)
+            seed = draw_seed(self.random_state)
+            estimator = self._train(self._template(), X, labels, classes, seed)
+            self.estimator_ = estimator
+            self.classes_ = classes
+            self.X_labeled_ = take_rows(X, np.arange(len(labels)))
+            self.y_labeled_ = labels.copy()
+            self.n_queries_ = 0
+            self._seed = seed
         return self
+
+    @contextmanager
+    def _unchanged_on_error(self) -> Iterator[None]:
+        """A refit that fails leaves the learner as it was, the width of its rows included."""
+        before = self.__dict__.copy()
+        try:
+            yield
+        except BaseException:
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            raise
+
+    def _check_parts(self) -> None:
+        """Find out now what would fail in the first query."""
+        if isinstance(self.selector, type):
+            name = self.selector.__name__
+            raise TypeError(f"selector={name} is a class; pass an instance: {name}().")
+        check_classifier(self.estimator)
 
     def teach(self, X: Any, y: ArrayLike, *, refit: bool = True) -> Self:
         """Add labeled rows and refit. If anything fails, the learner is as it was before.
@@ -374,15 +402,27 @@ class ActiveLearner(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         ndarray of shape (n,) for two classes, else (n, n_classes)
             In the order of ``classes_``; minus infinity for a class without any label
             so far.
+
+        Raises
+        ------
+        ValueError
+            If a class has no label so far, and the values are not one for each class.
         """
         check_is_fitted(self)
         X = self._check_rows(X, reset=False)
-        values = np.asarray(self.estimator_.decision_function(X))
+        with guarded(self.estimator_, 0):
+            values = np.asarray(self.estimator_.decision_function(X))
         known = np.asarray(self.estimator_.classes_)
         if len(known) == len(self.classes_):
             return values
         if values.ndim == 1:
             values = np.stack([-values, values], axis=1)
+        if values.shape[1] != len(known):
+            raise ValueError(
+                f"decision_function returns {values.shape[1]} values for {len(known)} classes, so "
+                f"none can be given to {np.setdiff1d(self.classes_, known).tolist()}, which have "
+                "no labels yet. Of an SVC, use decision_function_shape='ovr'."
+            )
         full = np.full((len(values), len(self.classes_)), -np.inf)
         full[:, np.searchsorted(self.classes_, known)] = values
         return full

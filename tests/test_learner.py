@@ -26,13 +26,13 @@ from sklearn.datasets import load_digits
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.exceptions import NotFittedError
 from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import LogisticRegression, SGDClassifier
+from sklearn.linear_model import LinearRegression, LogisticRegression, SGDClassifier
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
-from sklearn.svm import LinearSVC
+from sklearn.svm import SVC, LinearSVC
 from skorch import NeuralNetClassifier
 from skorch.callbacks import Callback
 from torch import nn
@@ -1022,3 +1022,38 @@ def test_a_search_in_threads_inside_a_learner_comes_to_an_end():
 def test_bad_parameters_are_named(params, name):
     with pytest.raises(ValueError, match=f"'{name}' parameter"):
         ActiveLearner(**params).fit(X, y)
+
+
+def test_a_refit_that_fails_leaves_the_learner_as_it_was():
+    learner = fitted()
+    before = learner.predict(X)
+    for narrow in (X[:6, :3], X[:6]):
+        with pytest.raises(ValueError, match="class"):
+            learner.fit(narrow, np.zeros(6))
+        np.testing.assert_array_equal(learner.predict(X), before)
+        assert learner.n_features_in_ == X.shape[1]
+
+
+@pytest.mark.parametrize(
+    ("estimator", "selector", "message"),
+    [
+        (LogisticRegression(), MarginSelector, r"selector=MarginSelector is a class.*instance"),
+        (LogisticRegression, MarginSelector(), r"estimator=LogisticRegression is a class"),
+        (LinearRegression(), MarginSelector(), "LinearRegression is a regressor"),
+    ],
+)
+def test_parts_that_cannot_work_are_refused_by_fit(estimator, selector, message):
+    with pytest.raises(TypeError, match=message):
+        ActiveLearner(estimator, selector).fit(X, y)
+
+
+def test_decisions_between_pairs_of_classes_are_not_given_to_a_new_class():
+    labels = np.arange(len(X)) % 4
+    learner = ActiveLearner(SVC(decision_function_shape="ovo"), MarginSelector(), classes=range(5))
+    learner.fit(X, labels)
+    with pytest.raises(ValueError, match=r"6 values for 4 classes.*\[4\].*'ovr'"):
+        learner.decision_function(X)
+    learner.set_params(estimator__decision_function_shape="ovr").fit(X, labels)
+    values = learner.decision_function(X)
+    assert values.shape == (len(X), 5)
+    assert (values[:, 4] == -np.inf).all()

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse as sp
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,7 +13,7 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import make_blobs
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
-from sklearn.linear_model import LogisticRegression, RidgeClassifier
+from sklearn.linear_model import LinearRegression, LogisticRegression, RidgeClassifier
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -21,7 +22,13 @@ from sklearn.svm import SVC, LinearSVC
 from torch.utils.data import TensorDataset
 
 from skvaball.networks import DeepClassifier
-from skvaball.selectors import EntropySelector, MarginSelector, QuerySelector, RandomSelector
+from skvaball.selectors import (
+    CoreSetSelector,
+    EntropySelector,
+    MarginSelector,
+    QuerySelector,
+    RandomSelector,
+)
 
 X, y = make_blobs(400, n_features=3, centers=4, cluster_std=4.0, random_state=0)
 N_LABELED = 80
@@ -299,15 +306,17 @@ def test_random_needs_no_classifier_but_counts_the_mistakes_of_one():
 
 @pytest.mark.parametrize("kind", SELECTORS)
 def test_select_takes_the_highest_scores_best_first_ties_by_position(kind):
-    twice = np.concatenate([POOL[:40], POOL[:40], POOL[:20]])
+    rows = np.concatenate([POOL[:40], POOL[:40], POOL[:20]])
+    if kind is RandomSelector:  # which draws equal rows one by one
+        rows = POOL[:100]
     selector = fitted(kind)
-    for n in (1, 13, len(twice)):
-        positions, scores = selector.select(twice, n, return_scores=True)
-        expected = sorted(range(len(twice)), key=lambda i: (-scores[i], i))[:n]
+    for n in (1, 13, len(rows)):
+        positions, scores = selector.select(rows, n, return_scores=True)
+        expected = sorted(range(len(rows)), key=lambda i: (-scores[i], i))[:n]
         assert positions.tolist() == expected
         assert positions.dtype == np.int64
         assert scores.dtype == np.float64
-        np.testing.assert_array_equal(scores, selector.score_samples(twice))
+        np.testing.assert_array_equal(scores, selector.score_samples(rows))
 
 
 def test_equal_scores_are_taken_by_position():
@@ -469,3 +478,69 @@ def test_bad_input_is_a_clear_error(kind):
         fitted(kind, labels=np.full(len(X), -1))
     with pytest.raises(NotFittedError):
         kind(LogisticRegression()).select(POOL, 1)
+
+
+def test_equal_rows_are_drawn_one_by_one():
+    """By scores alone all copies of one row would be drawn together."""
+    rows = np.random.default_rng(0).integers(0, 2, (1000, 2)).astype(float)
+    labels = np.full(1000, -1)
+    labels[:4] = 0, 1, 0, 1
+    shares = []
+    for seed in range(20):
+        selector = RandomSelector(random_state=seed).fit(rows, labels)
+        picks, scores = selector.select(rows, 100, return_scores=True)
+        np.testing.assert_array_equal(scores, selector.score_samples(rows))
+        np.testing.assert_array_equal(picks[:10], selector.select(rows, 10))
+        assert len(set(picks)) == 100
+        shares.append(np.unique(rows[picks], axis=0, return_counts=True)[1])
+    expected = np.unique(rows, axis=0, return_counts=True)[1] / 10
+    np.testing.assert_allclose(np.mean(shares, axis=0), expected, atol=5)
+    assert np.std(shares) > 1  # drawn, not apportioned
+
+
+@pytest.mark.parametrize("kind", [MarginSelector, CoreSetSelector])
+def test_sparse_rows_of_any_format_are_a_pool(kind):
+    rows = sp.coo_matrix(X)
+    selector = kind(LogisticRegression())
+    positions, scores = selector.fit_select(rows.tocsr()[:50], y[:50], rows, 5)
+    again = kind(LogisticRegression()).fit_pool(rows.tocsr()[:50], y[:50], rows)
+    np.testing.assert_array_equal(positions, again.select(rows, 5))
+    np.testing.assert_array_equal(scores, again.score_samples(rows))
+
+
+def test_after_a_fit_that_failed_there_is_nothing_to_ask():
+    class Fails(MarginSelector):
+        def _fit_pool(self, X_labeled, codes, X_pool):
+            if len(self.classes_) < 4:
+                raise ValueError("too few classes")
+
+    selector = Fails(LogisticRegression()).fit_pool(X, y, X)
+    two = np.flatnonzero(y < 2)
+    with pytest.raises(ValueError, match="too few"):
+        selector.fit_pool(X[two], y[two], X)
+    with pytest.raises(NotFittedError):
+        selector.score_samples(X)
+
+
+@pytest.mark.parametrize(
+    ("estimator", "message"),
+    [
+        (LogisticRegression, r"estimator=LogisticRegression is a class.*LogisticRegression\(\)"),
+        (LinearRegression(), "LinearRegression is a regressor; expected a classifier"),
+        (make_pipeline(StandardScaler(), LinearRegression()), "Pipeline is a regressor"),
+    ],
+)
+def test_what_is_no_classifier_is_refused(estimator, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        MarginSelector(estimator).fit(X, PARTLY)
+
+
+def test_minus_one_among_strings_is_not_taken_for_a_class():
+    names = np.array(["a", "bb", "cc", "dd"])[y]
+    names[50:] = -1  # numpy makes it "-1"
+    with pytest.raises(ValueError, match=r"label '-1'.*missing_label='-1'"):
+        MarginSelector(LogisticRegression()).fit(X, names)
+    marked = MarginSelector(LogisticRegression(), missing_label="-1").fit(X, names)
+    assert marked.classes_.tolist() == ["a", "bb", "cc", "dd"]
+    as_class = MarginSelector(LogisticRegression(), missing_label=None).fit(X, names)
+    assert "-1" in as_class.classes_

@@ -109,6 +109,8 @@ class BADGESelector(QuerySelector):
 
     _needs = "predict_proba"
 
+    _reads_features = True
+
     def __init__(
         self,
         estimator: Any = None,

@@ -161,7 +161,7 @@ class ClassBalancedSelector(QuerySelector):
         template = EntropySelector() if self.selector is None else self.selector
         seed = derive_seed(self._seed, "selector")
         self.selector_ = connect(template, self.estimator_, self.classes_, seed)
-        return self.selector_._fit_apart(X_labeled, self.classes_[codes], X_pool)
+        return self.selector_._fit_apart(X_labeled, self.classes_[codes], X_pool)[1]
 
     def _score(self, X: Any) -> np.ndarray:
         return np.asarray(self.selector_._score(X))

@@ -107,6 +107,8 @@ class CoreSetSelector(QuerySelector):
         "memory": [str, HasMethods(["cache"]), None],
     }
 
+    _reads_features = True
+
     def __init__(
         self,
         estimator: Any = None,

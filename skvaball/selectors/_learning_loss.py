@@ -230,6 +230,8 @@ class LearningLossSelector(QuerySelector):
 
     _needs = "predict_proba"
 
+    _reads_features = True
+
     def __init__(
         self,
         estimator: Any = None,

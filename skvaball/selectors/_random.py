@@ -1,12 +1,13 @@
 """Random sampling: the strategy that every other has to beat."""
 
 import hashlib
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from torch.utils.data import Dataset
 
-from skvaball.selectors.base import QuerySelector
+from skvaball.selectors.base import QuerySelector, top_positions
 from skvaball.utils.rows import iter_chunks, n_rows
 
 
@@ -14,8 +15,9 @@ class RandomSelector(QuerySelector):
     """Choose rows at random, every row with the same chance.
 
     The score of a row is a random number that depends on the seed and on the row
-    itself, not on its place: equal rows have equal scores. Rows of a torch Dataset are
-    not read; their scores depend on the seed and the position.
+    itself, not on its place: equal rows have equal scores. A batch is drawn without
+    regard to that: the second of two equal rows has a number of its own there. Rows of a torch
+    Dataset are not read; their scores depend on the seed and the position.
 
     Parameters
     ----------
@@ -52,14 +54,32 @@ class RandomSelector(QuerySelector):
     def _score(self, X: Any) -> np.ndarray:
         if isinstance(X, Dataset):
             return np.random.default_rng(self._seed).random(n_rows(X))
+        return self._numbers(
+            _row_bytes(row) for chunk, _ in iter_chunks(X, 4096) for row in _rows(chunk)
+        )
+
+    def _select(self, X: Any, n: int, prepared: Any) -> tuple[np.ndarray, np.ndarray]:
+        scores = self._score(X)
+        return top_positions(self._without_ties(scores), n), scores
+
+    def _without_ties(self, scores: np.ndarray) -> np.ndarray:
+        """The scores, with a number of its own for every row that repeats an earlier one."""
+        order = np.argsort(scores, kind="stable")
+        first = np.flatnonzero(np.diff(scores[order], prepend=-1.0))
+        counts = np.diff(first, append=len(order))
+        earlier = np.arange(len(order)) - np.repeat(first, counts)
+        repeated = np.flatnonzero(earlier)
+        numbers = scores.copy()
+        numbers[order[repeated]] = self._numbers(
+            scores[order[i]].tobytes() + int(earlier[i]).to_bytes(8, "little") for i in repeated
+        )
+        return numbers
+
+    def _numbers(self, parts: Iterable[bytes]) -> np.ndarray:
+        """Random numbers in [0, 1) that depend on the seed and the bytes alone."""
         key = self._seed.to_bytes(8, "little")
-        digests = [
-            hashlib.blake2b(_row_bytes(row), digest_size=8, key=key).digest()
-            for chunk, _ in iter_chunks(X, 4096)
-            for row in _rows(chunk)
-        ]
-        numbers = np.frombuffer(b"".join(digests), dtype="<u8")
-        uniform: np.ndarray = numbers / 2.0**64
+        digests = [hashlib.blake2b(part, digest_size=8, key=key).digest() for part in parts]
+        uniform: np.ndarray = np.frombuffer(b"".join(digests), dtype="<u8") / 2.0**64
         return uniform
 
 

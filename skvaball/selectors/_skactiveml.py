@@ -125,6 +125,8 @@ class SkactivemlSelector(QuerySelector):
         "query_params": [dict, None],
     }
 
+    _reads_features = True
+
     def __init__(
         self,
         strategy: Any,

@@ -131,7 +131,7 @@ class StochasticBatchSelector(QuerySelector):
             # The clone that connect made is unfitted, and would be fitted again.
             self.selector_.set_params(**{name: estimator})
         self.selector_._validate_params()
-        prepared = self.selector_._fit_apart(X_labeled, self.classes_[codes], X_pool)
+        _, prepared = self.selector_._fit_apart(X_labeled, self.classes_[codes], X_pool)
         if self.estimator_ is None and self.selector_.estimator_ is not None:
             self.estimator_ = self.selector_.estimator_
             self.classes_ = self.selector_.classes_

@@ -20,6 +20,7 @@ from torch.utils.data import Dataset
 from skvaball.networks import DeepClassifier
 from skvaball.utils.classifiers import (
     ClassifierView,
+    check_classifier,
     fit_classifier,
     is_fitted,
     is_skorch,
@@ -91,6 +92,8 @@ class QuerySelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
     _needs: str | None = None
     #: Whether the strategy needs a classifier; if not, none is fitted for it.
     _uses_estimator: bool = True
+    #: Whether it looks at features of the rows, which must not have gaps.
+    _reads_features: bool = False
 
     def __init__(
         self,
@@ -106,6 +109,10 @@ class QuerySelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         self.random_state = random_state
 
     # -- fitting -------------------------------------------------------------------------
+
+    def _validate_params(self) -> None:
+        super()._validate_params()
+        check_classifier(self.estimator)
 
     @_fit_context(prefer_skip_nested_validation=False)
     def fit(self, X: Any, y: ArrayLike) -> Self:
@@ -174,14 +181,17 @@ class QuerySelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         self._fit_apart(X_labeled, y_labeled, X_pool)
         return self
 
-    def _fit_apart(self, X_labeled: Any, y_labeled: ArrayLike, X_pool: Any) -> Any:
+    def _fit_apart(self, X_labeled: Any, y_labeled: ArrayLike, X_pool: Any) -> tuple[Any, Any]:
+        """The pool as it was checked, and what was prepared for it."""
         X_labeled = self._check_rows(X_labeled, reset=True)
         labels = check_labels(y_labeled, "y_labeled")
         check_consistent_length(X_labeled, labels)
         X_pool = X_labeled if X_pool is None else self._check_pool(X_pool)
-        return self._fit_checked(X_labeled, labels, X_pool)
+        return X_pool, self._fit_checked(X_labeled, labels, X_pool)
 
     def _fit_checked(self, X_labeled: Any, labels: np.ndarray, X_pool: Any) -> Any:
+        # If this fails, what is left belongs to two fits.
+        self.__dict__.pop("_n_features_out", None)
         self._seed = draw_seed(self.random_state)
         self._resolve_estimator(X_labeled, labels)
         prepared = self._fit_pool(X_labeled, encode(labels, self.classes_), X_pool)
@@ -245,7 +255,17 @@ class QuerySelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         raise NotImplementedError(f"{type(self).__name__} must implement _score(X).")
 
     def transform(self, X: Any) -> np.ndarray:
-        """Scores as a column, shape (n, 1); see :meth:`score_samples`."""
+        """Scores as a column.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, ...) or torch Dataset
+
+        Returns
+        -------
+        ndarray of shape (n, 1), float64
+            See :meth:`score_samples`.
+        """
         return self.score_samples(X)[:, None]
 
     def select(
@@ -308,7 +328,7 @@ class QuerySelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         """
         self._validate_params()
         check_batch(n, X_pool)
-        prepared = self._fit_apart(X_labeled, y_labeled, X_pool)
+        X_pool, prepared = self._fit_apart(X_labeled, y_labeled, X_pool)
         return self._select(X_pool, n, prepared)
 
     def score(self, X: Any, y: ArrayLike) -> float:
@@ -377,6 +397,8 @@ class QuerySelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         """Whether the classifier takes sparse rows ("sparse") or gaps ("allow_nan")."""
         if self.estimator is None:
             return tag == "sparse" and not self._uses_estimator
+        if tag == "allow_nan" and self._reads_features and not validates_itself(self.estimator):
+            return False
         return bool(getattr(get_tags(self.estimator).input_tags, tag))
 
     def __sklearn_tags__(self) -> Tags:

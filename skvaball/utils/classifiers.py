@@ -15,6 +15,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection._search import BaseSearchCV
 from sklearn.pipeline import Pipeline
+from sklearn.utils import get_tags
 from sklearn.utils.validation import check_is_fitted
 from skorch import NeuralNet, NeuralNetBinaryClassifier
 from skorch.dataset import Dataset as SkorchDataset
@@ -72,6 +73,18 @@ def validates_itself(estimator: Any) -> bool:
     while isinstance(estimator, FrozenEstimator | BaseSearchCV):
         estimator = estimator.estimator
     return isinstance(estimator, Pipeline)
+
+
+def check_classifier(estimator: Any) -> None:
+    """Raise a TypeError for a class, and for what says that it is no classifier."""
+    if isinstance(estimator, type):
+        name = estimator.__name__
+        raise TypeError(f"estimator={name} is a class; pass an instance: {name}().")
+    if not hasattr(estimator, "__sklearn_tags__") or isinstance(unwrap(estimator)[1], NeuralNet):
+        return  # it does not say what it is
+    kind = get_tags(estimator).estimator_type
+    if kind not in (None, "classifier"):
+        raise TypeError(f"{type(estimator).__name__} is a {kind}; expected a classifier.")
 
 
 def is_fitted(estimator: Any) -> bool:

@@ -31,6 +31,11 @@ def is_missing(y: np.ndarray, missing_label: Any) -> np.ndarray:
     Returns
     -------
     ndarray of shape (n,), bool
+
+    Raises
+    ------
+    ValueError
+        If numpy has turned a missing label that is a number into a string.
     """
     if y.dtype == object:
         missing = np.array([_is_null(label) for label in y], dtype=bool)
@@ -39,6 +44,7 @@ def is_missing(y: np.ndarray, missing_label: Any) -> np.ndarray:
     if _is_null(missing_label):
         return missing
     if y.dtype.kind in "US" and not isinstance(missing_label, str):
+        _refuse_number_among_strings(y, missing_label)
         return missing  # a number never equals a string
     if y.dtype.kind in "biuf" and not isinstance(missing_label, numbers.Number):
         return missing
@@ -48,6 +54,17 @@ def is_missing(y: np.ndarray, missing_label: Any) -> np.ndarray:
         return missing
     both: np.ndarray = missing | (y == missing_label)
     return both
+
+
+def _refuse_number_among_strings(y: np.ndarray, missing_label: Any) -> None:
+    """``labels[rows] = -1`` writes "-1" into an array of strings, without a word."""
+    if np.any(y == np.asarray(str(missing_label)).astype(y.dtype.kind)):
+        raise ValueError(
+            f"y is an array of strings with the label '{missing_label}' in it, and missing_label "
+            f"is the number {missing_label}. If those rows are unlabeled, mark them with None in "
+            f"an array of objects, or pass missing_label='{missing_label}'; if it is a class, "
+            "pass missing_label=None."
+        )
 
 
 def _is_null(value: Any) -> bool:
