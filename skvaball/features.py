@@ -1,5 +1,6 @@
 """Deep features: what the layers of a fitted network say about a row."""
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
@@ -9,6 +10,7 @@ import numpy as np
 import torch
 from joblib import Memory
 from joblib import hash as joblib_hash
+from sklearn.exceptions import NotFittedError
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_memory
 from skorch import NeuralNet
@@ -20,14 +22,17 @@ from skvaball.utils.classifiers import (
     check_probabilities,
     device_of,
     in_double,
+    is_fitted,
     unwrap,
 )
 from skvaball.utils.parallel import map_rows
 from skvaball.utils.random import isolated_generators
-from skvaball.utils.rows import iter_chunks, n_rows
+from skvaball.utils.rows import iter_chunks, n_rows, take_rows, to_array
 
 #: The four stages of torchvision's ResNets, which the paper taps.
 RESNET_STAGES = ("layer1", "layer2", "layer3", "layer4")
+#: Features that are worth a warning.
+LARGE_BYTES = 4 * 2**30
 #: Name for the input of the last weighted layer, whatever the network.
 PENULTIMATE = "penultimate"
 
@@ -41,7 +46,17 @@ class Features(NamedTuple):
     probabilities: np.ndarray  # (n, n_classes) float32; 1 for the predicted class if it has none
 
     def take(self, rows: Any) -> "Features":
-        """Those of some rows."""
+        """Those of some rows.
+
+        Parameters
+        ----------
+        rows : slice or ndarray
+            Positions, or a mask.
+
+        Returns
+        -------
+        Features
+        """
         values, codes, probabilities = self.values[rows], self.codes[rows], self.probabilities[rows]
         return Features(values, self.widths, codes, probabilities)
 
@@ -92,6 +107,8 @@ class FeatureReader:
         self.memory = check_memory(memory)
         self.probabilities = probabilities
         self.net = torch_net(view.classifier)
+        # The steps in front of a classifier that is no network are gone through once.
+        self._last = ClassifierView(view.classifier, view.classes)
         self.layers = _tapped_layers(self.net, layers)
 
     def read(self, X: Any) -> Features:
@@ -113,6 +130,7 @@ class FeatureReader:
         for part in parts:
             if result is None:
                 result = _empty_like(part, n_rows(X))
+                _warn_if_large(result.values)
             stop = start + len(part.codes)
             result.values[start:stop], result.codes[start:stop] = part.values, part.codes
             result.probabilities[start:stop] = part.probabilities
@@ -120,8 +138,33 @@ class FeatureReader:
         assert result is not None
         return result
 
+    def has_one_unit(self, X: Any) -> bool:
+        """Whether all features are measured alike: outputs of a layer, or counts of words.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, ...)
+            Any rows.
+
+        Returns
+        -------
+        bool
+            False for the columns of a table. Rows that reach the classifier as a sparse
+            matrix are taken for counts or the like.
+        """
+        if self.net is not None:
+            return True
+        row = to_array(take_rows(X, np.arange(1)))
+        return hasattr(self.view.through_steps(row), "toarray")
+
     def chunk_reader(self) -> Callable[[Any], Features]:
-        """A function that reads the features of a chunk, from the disk if they are there."""
+        """A function that reads the features of a chunk, from the disk if they are there.
+
+        Returns
+        -------
+        callable
+            Given rows that fit into memory, it returns their :class:`Features`.
+        """
         if self.net is None or self.memory.location is None:
             return self.read_chunk
         return partial(self.memory.cache(_read_cached, ignore=["reader"]), self._key(), reader=self)
@@ -138,10 +181,24 @@ class FeatureReader:
         return str(joblib_hash((parts, self.view.transformers, own, self.view.classes)))
 
     def read_chunk(self, X: Any) -> Features:
-        """Features and predicted codes of rows that fit into memory, in this process."""
-        # Networks and transformers are always given batches of one size: then a row has
-        # the same features whatever rows stand beside it.
-        pad = self.net is not None or bool(self.view.transformers)
+        """Features and predicted codes of rows that fit into memory, in this process.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, ...) or torch Dataset
+
+        Returns
+        -------
+        Features
+
+        Raises
+        ------
+        ValueError
+            If features are not finite.
+        """
+        # Networks are always given batches of one size: then a row has the same features
+        # whatever rows stand beside it. All else is computed in float64 for that.
+        pad = self.net is not None
         size = self.batch_size if pad else CHUNK_ROWS
         parts: list[np.ndarray] = []
         codes: list[np.ndarray] = []
@@ -172,13 +229,14 @@ class FeatureReader:
     def _read_batch(self, X: Any) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
         """Taps, predicted codes and probabilities of one batch."""
         if self.net is None:
-            predicted = self.view.predict_codes(X)
+            seen = self.view.through_steps(X)
+            predicted = self._last.predict_codes(seen)
             if self.probabilities and self.view.has_probabilities:
                 # By float64 down to float32: a row has the same ones whatever stands beside it.
-                probabilities = self.view.predict_proba(in_double(X)).astype(np.float32)
+                probabilities = self._last.predict_proba(in_double(seen)).astype(np.float32)
             else:
                 probabilities = np.eye(len(self.view.classes), dtype=np.float32)[predicted]
-            return [_plain_features(self.view.through_steps(X))], predicted, probabilities
+            return [_plain_features(seen)], predicted, probabilities
         with record_layers(self.net.module_, self.layers) as recorded:
             outputs = np.asarray(self.net.predict_proba(self.view.network_input(X)))
         check_probabilities(outputs)
@@ -198,6 +256,20 @@ def _empty_like(part: Features, n: int) -> Features:
         np.empty(n, dtype=codes.dtype),
         np.empty((n, probabilities.shape[1]), dtype=probabilities.dtype),
     )
+
+
+def _warn_if_large(values: np.ndarray) -> None:
+    """Say so where sparse rows, of many words for example, fill the memory when they are dense."""
+    if values.nbytes > LARGE_BYTES:
+        n, width = values.shape
+        warnings.warn(
+            f"The features of {n} rows, {width} for each, take {values.nbytes / 2**30:.1f} GiB, "
+            "and a strategy may need that several times. Put a reduction in front of the "
+            "classifier, such as TruncatedSVD in a Pipeline, or lower max_samples where the "
+            "strategy has it.",
+            UserWarning,
+            stacklevel=2,
+        )
 
 
 def _read_cached(key: str, X: Any, reader: FeatureReader) -> Features:
@@ -228,6 +300,13 @@ def deep_features(
         Maps of shape (n, channels, height, width) are averaged over their positions,
         sequences of shape (n, tokens, channels) over their tokens.
 
+    Raises
+    ------
+    sklearn.exceptions.NotFittedError
+        If the estimator is not fitted.
+    ValueError
+        If there are no rows, a layer does not exist, or features are not finite.
+
     Examples
     --------
     >>> from sklearn.datasets import load_digits
@@ -240,6 +319,8 @@ def deep_features(
     """
     if n_rows(X) == 0:
         raise ValueError("Found no rows (n_samples = 0); expected at least one.")
+    if not is_fitted(estimator):
+        raise NotFittedError(f"This {type(estimator).__name__} is not fitted; call fit first.")
     _, classifier = unwrap(estimator)
     if isinstance(classifier, NeuralNet):
         classes = np.arange(ClassifierView(estimator, np.empty(0)).count_outputs(X))
@@ -250,10 +331,18 @@ def deep_features(
 
 
 def torch_net(classifier: Any) -> Any:
-    """The skorch net of a classifier that is one or owns one as ``net_``, else None."""
-    if isinstance(classifier, NeuralNet):
-        return classifier
-    return getattr(classifier, "net_", None)
+    """The skorch net of a classifier that is one or owns one as ``net_``, else None.
+
+    Parameters
+    ----------
+    classifier : classifier
+
+    Returns
+    -------
+    skorch.NeuralNet or None
+    """
+    net = classifier if isinstance(classifier, NeuralNet) else getattr(classifier, "net_", None)
+    return net if isinstance(net, NeuralNet) else None
 
 
 def _tapped_layers(net: Any, layers: Sequence[str] | str | None) -> tuple[str, ...] | None:
@@ -324,6 +413,17 @@ def record_layers(module: nn.Module, names: tuple[str, ...] | None) -> Iterator[
     """Record the outputs of the named layers, or the input of the last weighted layer.
 
     The hooks are gone when the block ends, whatever happens inside it.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+    names : tuple of str or None
+        Names of its layers; None: the last weighted layer.
+
+    Yields
+    ------
+    object
+        What is recorded; its ``arrays`` has the outputs when the block ends.
     """
     recorded = _Recorded(names)
     handles = []
@@ -367,6 +467,7 @@ def _pool(output: torch.Tensor) -> torch.Tensor:
 def _plain_features(X: Any) -> np.ndarray:
     """Rows as one float32 array; sparse rows become dense, images and the like are flattened."""
     X = X.toarray() if hasattr(X, "toarray") else X
-    X = check_array(X, dtype=np.float32, allow_nd=True, input_name="X")
+    # Gaps are reported by whoever reads the rows.
+    X = check_array(X, dtype=np.float32, allow_nd=True, ensure_all_finite=False, input_name="X")
     features: np.ndarray = X.reshape(len(X), -1)
     return features

@@ -7,18 +7,23 @@ import pytest
 import scipy.sparse as sp
 import torch
 from sklearn.decomposition import PCA
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils import get_tags
 from skorch import NeuralNetClassifier
 from torch import nn
 from torch.utils.data import TensorDataset
 
-from skvaball import ActiveLearner
+from skvaball import ActiveLearner, VaBQuerySelector
+from skvaball import features as features_module
 from skvaball.features import FeatureReader, deep_features, record_layers
 from skvaball.networks import DeepClassifier
+from skvaball.selectors import BADGESelector, CoreSetSelector
 from skvaball.utils.classifiers import ClassifierView
 
 RNG = np.random.default_rng(0)
@@ -463,3 +468,63 @@ def test_features_that_are_not_finite_are_an_error():
 
     with pytest.raises(ValueError, match="NaN or infinity"):
         deep_features(train(Overflows), ROWS, layers=["log"])
+
+
+class Counted(StandardScaler):
+    """Counts how often rows go through it."""
+
+    calls = 0
+
+    def transform(self, X, copy=None):
+        type(self).calls += len(X)
+        return super().transform(X, copy)
+
+
+def test_rows_go_through_the_steps_of_a_pipeline_once():
+    pipeline = make_pipeline(Counted(), LogisticRegression()).fit(ROWS, LABELS)
+    Counted.calls = 0
+    view = ClassifierView(pipeline, np.arange(3))
+    features = FeatureReader(view, probabilities=True).read(ROWS)
+    assert Counted.calls == len(ROWS)
+    np.testing.assert_array_equal(features.codes, pipeline.predict(ROWS))
+    np.testing.assert_allclose(features.probabilities, pipeline.predict_proba(ROWS), rtol=1e-5)
+    np.testing.assert_allclose(features.values, pipeline[0].transform(ROWS), rtol=1e-5)
+
+
+def test_gaps_that_a_classifier_takes_are_no_features():
+    rows = ROWS.copy()
+    rows[3, 2] = np.nan
+    classifier = HistGradientBoostingClassifier(max_iter=5)
+    for kind in (VaBQuerySelector, CoreSetSelector, BADGESelector):
+        selector = kind(classifier)
+        assert not get_tags(selector).input_tags.allow_nan
+        with pytest.raises(ValueError, match="contains NaN"):
+            selector.fit(rows, LABELS)
+    # A Pipeline decides on gaps itself.
+    passed = make_pipeline("passthrough", classifier).fit(rows, LABELS)
+    with pytest.raises(ValueError, match="Impute missing values in a Pipeline"):
+        FeatureReader(ClassifierView(passed, np.arange(3))).read(rows)
+
+
+def test_sparse_rows_that_are_large_when_dense_are_worth_a_warning(monkeypatch):
+    monkeypatch.setattr(features_module, "LARGE_BYTES", 500)
+    rows = sp.csr_array(ROWS)
+    classifier = LogisticRegression().fit(rows, LABELS)
+    with pytest.warns(UserWarning, match=r"30 rows, 6 for each, .*TruncatedSVD"):
+        FeatureReader(ClassifierView(classifier, np.arange(3))).read(rows)
+
+
+def test_what_is_called_net_but_is_no_skorch_net_is_no_network():
+    class Odd(LogisticRegression):
+        def fit(self, X, y):
+            self.net_ = nn.Linear(2, 2)
+            return super().fit(X, y)
+
+    odd = Odd().fit(ROWS, LABELS)
+    np.testing.assert_allclose(deep_features(odd, ROWS)[0], ROWS)
+
+
+def test_features_of_what_is_not_fitted_are_refused():
+    for estimator in (LogisticRegression(), DeepClassifier()):
+        with pytest.raises(NotFittedError, match="call fit first"):
+            deep_features(estimator, ROWS)

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+import scipy.sparse as sp
 import skorch
 import torch
 from scipy.spatial.distance import cdist
@@ -1320,3 +1321,23 @@ def test_a_training_that_diverges_is_an_error(logistic):
 def test_a_frozen_classifier_cannot_predict_out_of_fold(logistic, wrap):
     with pytest.raises(ValueError, match="FrozenEstimator"):
         tiny(wrap(logistic), difficulty="out_of_fold").fit(X, PARTLY)
+
+
+def test_the_units_of_columns_do_not_matter():
+    """Powers of two: neither trees nor the autoencoder, which standardizes, see them."""
+    units = 2.0 ** np.random.default_rng(0).integers(-8, 9, X.shape[1])
+    tree = DecisionTreeClassifier(max_depth=5, random_state=0)
+    picks = [
+        tiny(tree).fit_select(rows[:100], y[:100], rows[100:400], 30)[0] for rows in (X, X * units)
+    ]
+    np.testing.assert_array_equal(*picks)
+
+
+def test_counts_and_the_outputs_of_a_layer_keep_their_unit():
+    sparse = sp.csr_array(X)
+    for estimator, rows in ((fitted_network(), X), (LogisticRegression(max_iter=50), sparse)):
+        selector = tiny(estimator).fit_pool(rows[:100], y[:100], rows[100:300])
+        assert selector._unit is None
+    table = tiny(LogisticRegression(max_iter=50)).fit_pool(X[:100], y[:100], X[100:300])
+    ranges = np.ptp(X[100:300], axis=0)
+    np.testing.assert_array_equal(table._unit, np.where(ranges > 0, ranges, 1))

@@ -18,7 +18,7 @@ from skorch import NeuralNet
 from skorch.callbacks import Callback, PassthroughScoring
 
 from skvaball.exceptions import NothingLearnedWarning
-from skvaball.features import PENULTIMATE, FeatureReader, Features
+from skvaball.features import PENULTIMATE, FeatureReader, Features, torch_net
 from skvaball.networks import DeepClassifier
 from skvaball.selectors.base import QuerySelector, top_positions
 from skvaball.utils.classifiers import ClassifierView, fit_classifier, is_frozen, unwrap
@@ -111,7 +111,9 @@ class VaBQuerySelector(QuerySelector):
     batch : {"diverse", "rebalance", "top"}, default="diverse"
         How a batch is chosen. "diverse": one row after the other, each the one with the
         largest product of its score and its squared distance to the nearest row that is
-        labeled or chosen already, in the features of the last layer. "rebalance": by
+        labeled or chosen already, in the features of the last layer (without a network, in
+        the columns of X, each divided by its range in the pool unless X is sparse).
+        "rebalance": by
         score and scarcity of the class, while the expected class of each pick is added to
         the class counts. "top": the highest scores (the paper), which tend to be alike, and
         with ``posterior="normalized"`` of the two or three most difficult classes.
@@ -250,6 +252,9 @@ class VaBQuerySelector(QuerySelector):
     "VaB-AL: Incorporating class imbalance and difficulty with variational Bayes for
     active learning". CVPR 2021. Equations are numbered as in arXiv 2003.11249.
 
+    J. C. Gower. "A general coefficient of similarity and some of its properties".
+    Biometrics 27, 1971: differences divided by ranges.
+
     Examples
     --------
     >>> import numpy as np
@@ -297,6 +302,8 @@ class VaBQuerySelector(QuerySelector):
         "memory": [str, HasMethods(["cache"]), None],
         "verbose": ["verbose"],
     }
+
+    _reads_features = True
 
     def __init__(
         self,
@@ -445,7 +452,7 @@ class VaBQuerySelector(QuerySelector):
 
     def _check_layers(self, estimator: Any) -> None:
         classifier = unwrap(estimator)[1]
-        network = isinstance(classifier, NeuralNet | DeepClassifier)
+        network = isinstance(classifier, NeuralNet | DeepClassifier) or torch_net(classifier)
         if self.layers not in (None, PENULTIMATE) and not network:
             layers = [self.layers] if isinstance(self.layers, str) else list(self.layers)
             raise ValueError(
@@ -470,9 +477,13 @@ class VaBQuerySelector(QuerySelector):
             pool = self._reader.read(X_pool if sample is None else take_rows(X_pool, sample))
         with self._timed("difficulty and prior"):
             predicted = self._predict_labeled(X_labeled, codes, labeled.codes)
-            # What a diverse batch keeps away from.
-            self._centers = _last_tap(labeled).copy()
             self._count_classes(codes, predicted, pool.codes)
+            # The units of one layer compare, and so do counts of words; columns of a table
+            # need not.
+            one_unit = self._reader.has_one_unit(X_labeled)
+            self._unit = None if one_unit else _ranges(_last_tap(pool))
+            # What a diverse batch keeps away from.
+            self._centers = self._in_units(_last_tap(labeled).copy())
         with self._timed("autoencoder"):
             mean, scale = standardization(pool.values)
             standardized = pool.values - mean
@@ -697,11 +708,16 @@ class VaBQuerySelector(QuerySelector):
             features = self._read_last_tap(X, candidates)
         else:
             features = _last_tap(prepared)[candidates]
+        features = self._in_units(features)
         minima = squared_distances_to_nearest(features, self._centers)
         weights = scores[candidates]
         if self.posterior == "joint":  # a log density, whose zero means nothing
             weights = weights - scores.min()
         return candidates[farthest_first(features, minima, n, weights)], scores
+
+    def _in_units(self, features: np.ndarray) -> np.ndarray:
+        """The features of the last tap as distances between them are measured."""
+        return features if self._unit is None else features / self._unit
 
     def _read_last_tap(self, X: Any, positions: np.ndarray) -> np.ndarray:
         """What the last layer says about rows of the pool; of these alone it is held."""
@@ -807,6 +823,13 @@ def _early_scores(
 def _least_active(likelihood: ClassLikelihood, features: Features) -> np.ndarray:
     least: np.ndarray = likelihood.decode(features.values).activity.argmin(axis=1)
     return least
+
+
+def _ranges(features: np.ndarray) -> np.ndarray:
+    """Highest minus lowest value of each column, by which Gower (1971) divides differences."""
+    # A standard deviation would blow up columns that are constant but for a few rows.
+    ranges = features.max(axis=0) - features.min(axis=0)
+    return np.where(ranges > 0, ranges, 1).astype(features.dtype)
 
 
 def _last_tap(features: Features) -> np.ndarray:
