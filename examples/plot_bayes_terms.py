@@ -6,11 +6,12 @@ The probability of a mistake in the paper's form is put together from three term
 the prior (how often it is predicted), the difficulty (how often such a prediction is right) and
 the likelihood of the row (from an autoencoder). With rows in the plane all three can be drawn.
 
-The lesson: only the likelihood looks at the row. Difficulty and prior are one number per class,
-so that the score is high wherever the class that is often confused is likely, the whole blob of
-it, and not only on the line where the confusion happens. This is why that form leans to difficult
-and rare classes, and why the default, the expected surprise (bottom right), adds what entropy
-sees: how undecided the posterior is.
+The lesson: only the likelihood looks at the row. Difficulty and prior are one number per class, so
+that the probability of a mistake is high over the whole blobs of the classes that are confused,
+and not only on the line where the confusion happens. The default form, the expected surprise
+(bottom right, with all other settings the same), adds what entropy sees: how undecided the
+posterior is. It orders the mistakes better here, and the classifier's own entropy better still;
+by default, VaB-AL gives the classifier half of the say.
 """
 
 import matplotlib.pyplot as plt
@@ -46,6 +47,7 @@ selector.fit_pool(X[labeled], y[labeled], X[~labeled])
 xs, ys = np.meshgrid(np.linspace(-8, 6, 71), np.linspace(-5, 5, 51))
 grid = np.column_stack([xs.ravel(), ys.ravel()])
 posterior = selector.class_posterior(grid)
+# clone forgets the training of the classifier: it is passed again.
 surprise = clone(selector).set_params(posterior="surprise", estimator=classifier)
 surprise.fit_pool(X[labeled], y[labeled], X[~labeled])
 entropy = EntropySelector(classifier).fit_pool(X[labeled], y[labeled], X[~labeled])

@@ -6,11 +6,11 @@ The digits of "Digits of which one dominates" again, with eight paired seeds: fo
 strategies start from the same 20 labels and from the same classifier.
 
 The lesson: the bands of single curves are wide, because some starts are luckier than others. That
-luck is shared by the strategies, and leaves the *differences* seed by seed. On the right are
-these, with their 95 % intervals: margin and VaB-AL are better than random beyond doubt. Entropy,
-and VaB-AL against margin, are the cases to be careful with: the intervals are above zero, but a
-test that allows for only eight seeds and for three comparisons is just about convinced
-(``p_holm``). All of this is about these digits, and says nothing about other data.
+luck is shared by the strategies, and drops out of the *differences* seed by seed. On the right are
+those to random choice, with their 95 % intervals; the tables have those to margin, too. Such
+intervals are too narrow with eight seeds, so look at ``p_holm`` before you believe a small
+difference: a t-test that allows for few seeds and for three comparisons. All of this is about
+these digits, and says nothing about other data.
 """
 
 import matplotlib.pyplot as plt

@@ -2,12 +2,12 @@
 A strategy of your own
 ======================
 
-A strategy is a class with one method, ``_score``: a number for each row, the higher, the sooner
-to be labeled. Here it is the entropy of the classifier times how typical a row is for the pool:
-among rows that are equally unclear those with many neighbors come first.
+A strategy is a class with at least one method, ``_score``: a number for each row, the higher, the
+sooner to be labeled. Here it is the entropy of the classifier times how typical a row is for the
+pool: among rows that are equally unclear those with many neighbors come first.
 
-The lesson: twenty lines make a strategy, and ``check_selector`` says whether it keeps the
-promises that learner, simulator and grid search rely on. It says nothing about whether the
+The lesson: fewer than thirty lines make a strategy, and ``check_selector`` says whether it keeps
+the promises that learner, simulator and grid search rely on. It says nothing about whether the
 strategy is any good: that is for a comparison to show.
 """
 
@@ -37,12 +37,9 @@ class TypicalEntropySelector(QuerySelector):
         self.n_neighbors = n_neighbors
 
     def _fit_pool(self, X_labeled, codes, X_pool):
-        # The features that the classifier sees: layers of a network, or X itself.
-        self._reader = FeatureReader(self._view, "penultimate" if self._is_deep() else None)
+        # The features that the classifier sees: the last layer of a network, or X itself.
+        self._reader = FeatureReader(self._view, "penultimate")
         self._neighbors = NearestNeighbors().fit(self._reader.read(X_pool).values)
-
-    def _is_deep(self):
-        return FeatureReader(self._view).net is not None
 
     def _score(self, X):
         probabilities = self._view.predict_proba(X)
@@ -57,7 +54,8 @@ check_selector(TypicalEntropySelector())
 print("all checks passed")
 
 # %%
-# A strategy that breaks a promise is told so. This one draws new numbers each time it is asked:
+# A strategy that breaks a promise is told so. This one draws new numbers each time it is asked,
+# and the first check to notice is that one pick is not the first of several:
 
 
 class ForgetfulSelector(QuerySelector):
@@ -73,11 +71,11 @@ except AssertionError as error:
     print("refused:", error)
 
 # %%
-# What it asks for, beside plain entropy: the same classifier, other questions.
+# What it asks for, beside plain entropy: the same classifier, other questions. They lie in a few
+# crowded spots, some of them hardly unclear.
 
 X, _ = make_blobs([150, 150, 60], centers=[(0, 0), (3, 0), (1.5, 3)], shuffle=False, random_state=0)
 y = np.repeat([0, 1, 2], [150, 150, 60])
-X = np.vstack([X, [[-3, 7], [1.5, -7], [7, 6]]])  # three odd rows
 start = np.concatenate([np.arange(5), 150 + np.arange(5), 300 + np.arange(5)])
 pool = np.setdiff1d(np.arange(len(X)), start)
 fig, axes = plt.subplots(1, 2, figsize=(9, 4), layout="constrained", sharey=True)

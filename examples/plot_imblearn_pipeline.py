@@ -7,8 +7,9 @@ learner this happens at each refit, to the labeled rows only; the pool and the q
 rows as they are.
 
 The lesson: there are two cures for rare classes, to train with the imbalance in mind and to
-choose other rows. They are not the same, and the first needs no new labels. Try it before you
-look for a cleverer query.
+choose other rows. The first needs no new labels, and does more here: 0.60 instead of 0.52 with
+the same 60. And the two do not add up: margin sampling beats random choice with the plain
+classifier, and loses to it with the sampler. Try the first before you look for a cleverer query.
 """
 
 import matplotlib.pyplot as plt

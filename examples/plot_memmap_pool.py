@@ -3,12 +3,12 @@ A pool that stays on disk
 =========================
 
 The pool is a file that is mapped into memory: its rows are read when they are needed. VaB-AL
-trains its autoencoder on a sample of them (``max_samples``) and scores the rest chunk by chunk.
-With ``batch="top"`` it gives all its draws only to rows that could be among the best
-(``confidence``).
+trains its autoencoder on a sample of them (``max_samples``) and scores all of them chunk by chunk.
+With ``batch="top"`` and 16 draws or more, it gives all its draws only to rows that could be among
+the best (``confidence``).
 
-The lesson: the memory of a query stays far below that of the pool, and what grows with the pool is
-a few numbers for each row. Nearly all rows are left after a quarter of the draws, and the batch
+The lesson: the memory of a query hardly grows with the pool: what grows is a few numbers for each
+row. Nearly all rows are left after a quarter of the draws, and the batch
 is the one that all draws would have given, or close to it.
 """
 
@@ -30,6 +30,7 @@ X, y = make_classification(
     N_POOL + 300,
     N_FEATURES,
     n_informative=10,
+    n_redundant=150,
     n_classes=3,
     weights=[0.9, 0.07, 0.03],
     random_state=0,
@@ -43,8 +44,9 @@ X_pool = np.load(path, mmap_mode="r")
 print(f"the pool: a {type(X_pool).__name__} of {X_pool.nbytes / 2**20:.0f} MiB")
 
 # %%
-# The memory that a query takes beyond what was there before, for parts of the pool. The first
-# query is not counted: in it Python loads modules.
+# The memory that a query takes beyond what was there before, for parts of the pool: numpy's
+# arrays, since tracemalloc does not see torch's, which here take about as much again whatever the
+# pool. The first query is not counted: in it Python loads modules.
 
 selector = VaBQuerySelector(batch="top", n_draws=32, max_samples=2048)
 learner = ActiveLearner(LogisticRegression(max_iter=500), selector, random_state=0)

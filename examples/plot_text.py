@@ -20,8 +20,8 @@ from skvaball import ActiveLearner, ActiveLearningSimulator, VaBQuerySelector
 from skvaball.selectors import EntropySelector, MarginSelector, RandomSelector
 
 # %%
-# Each text is one sentence of its subject between two that fit anywhere. Some words belong to
-# more than one subject.
+# Each text is four words of its subject and six that fit anywhere, in any order. Some words
+# belong to more than one subject.
 
 WORDS = {
     "billing": "invoice charge refund card payment twice price receipt account month",

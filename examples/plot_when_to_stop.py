@@ -49,6 +49,9 @@ while True:
     learner.teach(X[pool[idx]], y[pool[idx]])
     pool = np.delete(pool, idx)
 
+expected = rules["expected share of mistakes"].values_[-1]
+print(f"with {labels[-1]} labels: {expected:.3f} expected, {mistakes[-1]:.4f} true")
+
 fig, axes = plt.subplots(3, 1, figsize=(7, 7), sharex=True, layout="constrained")
 axes[0].plot(labels, accuracy, "k", marker="o")
 axes[0].set_ylabel("Accuracy\non new rows")

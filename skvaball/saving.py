@@ -128,7 +128,7 @@ class _Json:
 class _Frame:
     """A pandas data frame, column by column."""
 
-    names: list[str]
+    names: list[str | int]
     dtypes: list[str]
     values: list[np.ndarray]
 
@@ -457,8 +457,11 @@ def _pack_frame(frame: Any) -> Any:
         )
     dtypes = [str(dtype) for dtype in frame.dtypes]
     for name, dtype in frame.dtypes.items():
-        if not isinstance(name, str):
-            raise ValueError(f"The name of the column {name!r} is no string; expected strings.")
+        if not isinstance(name, str | int):
+            raise ValueError(
+                f"The learner cannot be saved: the name of the column {name!r} is neither a "
+                "string nor an int. Rename it in the data frame before fit."
+            )
         # numpy's own types, and strings of pandas; others have more to them than values.
         if not isinstance(dtype, np.dtype) and str(dtype) not in ("str", "string"):
             raise ValueError(

@@ -409,8 +409,7 @@ class ActiveLearningSimulator(MetaEstimatorMixin, ClassifierMixin, BaseEstimator
             **measured,
         }
         if self.validation is not None:
-            result = self.validation(learner)
-            entry.update(result if isinstance(result, dict) else {"validation": result})
+            entry.update(self._validated(learner, entry))
         self.history_.append(entry)
         if self.keep_learners:
             # teach() replaces attributes and changes none in place: a shallow copy stays
@@ -420,6 +419,20 @@ class ActiveLearningSimulator(MetaEstimatorMixin, ClassifierMixin, BaseEstimator
             del snapshot.X_labeled_, snapshot.y_labeled_
             self.learners_.append(snapshot)
         return entry
+
+    def _validated(self, learner: ActiveLearner, entry: dict[str, Any]) -> dict[str, Any]:
+        """What the validation measures, under names that the history does not have itself."""
+        assert self.validation is not None
+        result = self.validation(learner)
+        if not isinstance(result, dict):
+            return {"validation": result}
+        taken = sorted(set(result) & set(entry))
+        if taken:
+            raise ValueError(
+                f"validation returned entries named {', '.join(taken)}, which the history has "
+                "itself. Give them other names."
+            )
+        return result
 
     def _template(self) -> ActiveLearner:
         return ActiveLearner() if self.learner is None else self.learner

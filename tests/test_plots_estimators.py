@@ -251,3 +251,15 @@ def test_given_axes_are_used(simulator):
     assert displays[1].lines_[0].get_linewidth() == 3
     assert displays[2].stairs_[0].get_alpha() == 0.4
     assert plt.get_fignums() == [1]
+
+
+def test_what_has_nothing_to_show_is_named(simulator):
+    classifier = LogisticRegression().fit(X, y)
+    with pytest.raises(TypeError, match=r"Expected a fitted selector, .* LogisticRegression"):
+        ScoreHistogramDisplay.from_estimator(classifier, X)
+    with pytest.raises(TypeError, match=r"ActiveLearningSimulator.* got a ActiveLearner"):
+        ClassBalanceDisplay.from_estimator(simulator.learner_, [1])
+    one, several = (
+        ClassBalanceDisplay.from_estimator(simulator, rare) for rare in ("cat", ["cat"])
+    )
+    np.testing.assert_array_equal(one.lines_[0].get_ydata(), several.lines_[0].get_ydata())

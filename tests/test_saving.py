@@ -222,6 +222,17 @@ def test_data_frames_are_saved_by_column(tmp_path):
     assert not (tmp_path / "other").exists()
 
 
+def test_columns_may_be_numbered(tmp_path):
+    saved = learner().fit(pd.DataFrame(X[:40]), y[:40])
+    loaded = roundtrip(saved, tmp_path / "learner")
+    assert loaded.X_labeled_.columns.tolist() == list(range(X.shape[1]))
+    pd.testing.assert_frame_equal(loaded.X_labeled_, saved.X_labeled_, check_column_type=False)
+    loaded.teach(pd.DataFrame(X[40:50]), y[40:50])
+    odd = learner().fit(pd.DataFrame(X[:40]).rename(columns=lambda i: (i, "x")), y[:40])
+    with pytest.raises(ValueError, match=r"cannot be saved.*column \(0, 'x'\).*Rename"):
+        odd.save(tmp_path / "odd")
+
+
 def test_the_device_may_be_another_one_after_loading(tmp_path, monkeypatch):
     saved = learner(deep(), vab()).fit(X[:40], y[:40])
     saved.query(X[40:], 5)

@@ -653,3 +653,8 @@ def test_the_progress_of_a_resumed_run_goes_on_where_it_ended(capsys):
     history = simulator().fit(X, y).history_
     list(simulator(verbose=1).iter_rounds(X, y, earlier=history[:3]))
     assert capsys.readouterr().err == ("[ActiveLearningSimulator] round 3 of 3: n_labeled=32\n")
+
+
+def test_a_validation_must_not_overwrite_the_history():
+    with pytest.raises(ValueError, match=r"entries named n_labeled, queried, which the history"):
+        simulator(validation=lambda _: {"queried": 0, "n_labeled": 1, "mine": 2}).fit(X, y)

@@ -356,3 +356,9 @@ def test_rules_are_searched_over_and_scored_by_round():
         assert curves[f"test_round_{i}"].shape == (3,)
     assert not np.isnan(curves["test_round_1"]).any()
     assert np.isnan(curves["test_round_6"]).any()
+
+
+@pytest.mark.parametrize(("first", "second"), [([1], [1, 1, 2]), ([1, 2], [1, 2, 1, 2])])
+def test_kappa_needs_labelings_of_one_length(first, second):
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        cohen_kappa(first, second)

@@ -6,6 +6,9 @@ from typing import Any
 
 from sklearn.utils.validation import check_is_fitted
 
+from skvaball.learner import ActiveLearner
+from skvaball.selectors.base import QuerySelector
+
 
 def fitted_selector(estimator: Any) -> Any:
     """The fitted selector of a learner or simulator, or the selector itself.
@@ -14,14 +17,21 @@ def fitted_selector(estimator: Any) -> Any:
     ------
     ValueError
         If a learner has not been asked yet.
+    TypeError
+        If it is something else.
     sklearn.exceptions.NotFittedError
         If the estimator is not fitted.
     """
     check_is_fitted(estimator)
     if hasattr(estimator, "history_"):  # a simulator
         estimator = estimator.learner_
-    if not hasattr(estimator, "query"):
+    if isinstance(estimator, QuerySelector):
         return estimator
+    if not isinstance(estimator, ActiveLearner):
+        raise TypeError(
+            f"Expected a fitted selector, ActiveLearner or ActiveLearningSimulator, got a "
+            f"{type(estimator).__name__}."
+        )
     if not hasattr(estimator, "selector_"):
         raise ValueError(
             f"The {type(estimator).__name__} has answered no query yet, so its selector is not "

@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skvaball.plots._bands import draw_bands, draw_legend, summarize, without_full
 from skvaball.plots._styles import Style
+from skvaball.simulation import ActiveLearningSimulator
 from skvaball.vab import VaBQuerySelector
 
 if TYPE_CHECKING:
@@ -182,7 +183,13 @@ class ClassBalanceDisplay:
         """
         import pandas as pd
 
+        if not isinstance(estimator, ActiveLearningSimulator):
+            raise TypeError(
+                "Expected a fitted ActiveLearningSimulator, which has a history, got a "
+                f"{type(estimator).__name__}."
+            )
         check_is_fitted(estimator)
+        rare_classes = np.atleast_1d(np.asarray(rare_classes)).tolist()
         classes = np.asarray(estimator.classes_)
         unknown = [label for label in rare_classes if label not in classes]
         if unknown or not len(rare_classes):

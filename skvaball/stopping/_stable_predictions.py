@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from sklearn.utils import check_consistent_length
 from sklearn.utils._param_validation import Interval
 
 from skvaball.stopping.base import StoppingRule, sample_rows
@@ -141,6 +142,11 @@ def cohen_kappa(first: ArrayLike, second: ArrayLike) -> float:
         1 for equal labels, 0 for the agreement of chance; NaN where both give one and
         the same label to all rows.
 
+    Raises
+    ------
+    ValueError
+        If they are not of one length.
+
     Examples
     --------
     >>> from skvaball.stopping import cohen_kappa
@@ -148,6 +154,7 @@ def cohen_kappa(first: ArrayLike, second: ArrayLike) -> float:
     0.5
     """
     first, second = np.asarray(first), np.asarray(second)
+    check_consistent_length(first, second)
     classes, codes = np.unique(np.concatenate([first, second]), return_inverse=True)
     counts = [np.bincount(part, minlength=len(classes)) for part in np.split(codes, 2)]
     n = len(first)
