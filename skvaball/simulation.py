@@ -443,19 +443,46 @@ class ActiveLearningSimulator(MetaEstimatorMixin, ClassifierMixin, BaseEstimator
         return self.learner_
 
     def predict(self, X: Any) -> np.ndarray:
-        """Labels predicted by the learner after the last round, shape (n,)."""
+        """Labels predicted by the learner after the last round.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, ...)
+
+        Returns
+        -------
+        ndarray of shape (n,)
+        """
         check_is_fitted(self)
         return np.asarray(self.learner_.predict(X))
 
     @available_if(_learner_has("predict_proba"))
     def predict_proba(self, X: Any) -> np.ndarray:
-        """Probabilities by the learner after the last round, shape (n, n_classes)."""
+        """Probabilities by the learner after the last round.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, ...)
+
+        Returns
+        -------
+        ndarray of shape (n, n_classes), float64
+        """
         check_is_fitted(self)
         return np.asarray(self.learner_.predict_proba(X))
 
     @available_if(_learner_has("decision_function"))
     def decision_function(self, X: Any) -> np.ndarray:
-        """Decision values of the learner after the last round."""
+        """Decision values of the learner after the last round.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, ...)
+
+        Returns
+        -------
+        ndarray of shape (n,) for two classes, else (n, n_classes)
+        """
         check_is_fitted(self)
         return np.asarray(self.learner_.decision_function(X))
 

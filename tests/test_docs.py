@@ -80,6 +80,36 @@ def test_public_name_is_in_the_reference_and_has_a_docstring(value):
     assert inspect.getdoc(value)
 
 
+def public_functions() -> list[str]:
+    """Functions, and the methods of classes, by their full names."""
+    found = set()
+    for case in public_objects():
+        value = case.values[0]
+        # The public checks take a selector, each in the same way; check_selector says it once.
+        if not callable(value) or value.__module__ == "skvaball.utils.estimator_checks":
+            continue
+        name = f"{value.__module__}.{value.__qualname__}"
+        if not inspect.isclass(value):
+            found.add(name)
+            continue
+        methods = (inspect.isfunction, lambda part: isinstance(part, classmethod | staticmethod))
+        found |= {
+            f"{name}.{attribute}"
+            for attribute, part in vars(value).items()
+            if not attribute.startswith("_") and any(is_one(part) for is_one in methods)
+        }
+    return sorted(name for name in found if name.startswith("skvaball."))
+
+
+@pytest.mark.parametrize("name", public_functions())
+def test_docstring_has_what_goes_in_and_what_comes_out(name):
+    numpydoc = pytest.importorskip("numpydoc.validate", reason="the extra docs is not installed")
+    missing = {"GL08": "docstring", "PR01": "parameter", "PR02": "parameter"}
+    missing |= {"RT01": "Returns", "YD01": "Yields"}
+    errors = [error for error in numpydoc.validate(name)["errors"] if error[0] in missing]
+    assert not errors
+
+
 def test_the_reference_names_nothing_twice():
     names = reference()
     assert len({id(value) for value in names.values()}) == len(names)

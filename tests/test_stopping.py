@@ -20,8 +20,10 @@ from skvaball import (
     learning_curve_scorer,
 )
 from skvaball.selectors import (
+    ClassBalancedSelector,
     LeastConfidenceSelector,
     MarginSelector,
+    RandomSelector,
     StochasticBatchSelector,
 )
 from skvaball.stopping import (
@@ -162,12 +164,14 @@ def test_expected_error_is_the_mean_score_of_vab():
         other = ExpectedError(selector=VaBQuerySelector(posterior=form, **small))
         with pytest.raises(ValueError, match=r"no probabilities.*posterior='normalized'"):
             other.should_stop(taught, X[20:])
-    inside = ExpectedError(selector=StochasticBatchSelector(VaBQuerySelector(**small)))
-    with pytest.raises(ValueError, match="posterior='surprise' gives scores in nats"):
-        inside.should_stop(taught, X[20:])
-    margin = ExpectedError(selector=MarginSelector())
-    with pytest.raises(ValueError, match=r"MarginSelector are no probabilities.*from -"):
-        margin.should_stop(taught, X[20:])
+    # Random scores are from 0 to 1, and yet no probabilities of a mistake.
+    for kind in (StochasticBatchSelector(VaBQuerySelector(**small)), MarginSelector()):
+        for chosen in (kind, RandomSelector(), ClassBalancedSelector()):
+            with pytest.raises(ValueError, match=r"Selector.* are no probabilities of a mistake"):
+                ExpectedError(selector=chosen).should_stop(taught, X[20:])
+    inside = ExpectedError(selector=ClassBalancedSelector(LeastConfidenceSelector()))
+    inside.should_stop(taught, X[20:])
+    assert 0 < inside.values_[0] < 1
 
 
 def test_expected_error_of_a_sample_is_near_that_of_the_pool():

@@ -134,7 +134,13 @@ class Protocol(_Section):
 
 
 def shipped_protocols() -> list[str]:
-    """Names of the protocols that come with the library, sorted."""
+    """The protocols that come with the library.
+
+    Returns
+    -------
+    list of str
+        Their names, sorted.
+    """
     folder = resources.files("skvaball.experiments") / "protocols"
     return sorted(f.name.removesuffix(".toml") for f in folder.iterdir())
 

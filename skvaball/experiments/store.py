@@ -277,7 +277,17 @@ class ResultStore:
     # -- reading -------------------------------------------------------------------------
 
     def history(self, key: RunKey) -> list[dict[str, Any]]:
-        """What the simulator needs to go on with a run: "round" and "queried" of each round."""
+        """What the simulator needs to go on with a run.
+
+        Parameters
+        ----------
+        key : RunKey
+
+        Returns
+        -------
+        list of dict
+            "round" and "queried" of each round that is there, in their order.
+        """
         query = (
             select(_rounds.c.round, _rounds.c.queried)
             .join(_runs)
@@ -343,7 +353,13 @@ class ResultStore:
         return table.reset_index()
 
     def protocols(self) -> dict[str, dict[str, Any]]:
-        """The protocols by name, as they were run."""
+        """The protocols, as they were run.
+
+        Returns
+        -------
+        dict of str to dict
+            By name.
+        """
         with self._engine.connect() as connection:
             rows = connection.execute(select(_protocols).order_by(_protocols.c.name)).all()
         return {row.name: row.content for row in rows}

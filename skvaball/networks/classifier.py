@@ -379,7 +379,16 @@ class DeepClassifier(ClassifierMixin, BaseEstimator):
         return normalized
 
     def predict(self, X: Any) -> np.ndarray:
-        """Predicted labels, shape (n,)."""
+        """Predicted labels.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, ...)
+
+        Returns
+        -------
+        ndarray of shape (n,)
+        """
         probabilities = self.predict_proba(X)
         labels: np.ndarray = self.classes_[probabilities.argmax(axis=1)]
         return labels

@@ -43,5 +43,18 @@ class LogitAdjustedLoss(nn.CrossEntropyLoss):
         self.register_buffer("log_shares", torch.as_tensor(shares, dtype=torch.float32).log())
 
     def forward(self, input: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """Mean loss of logits (n, n_classes) for codes (n,); named as in the base class."""
+        """Mean loss; the arguments are named as in the base class.
+
+        Parameters
+        ----------
+        input : Tensor of shape (n, n_classes)
+            Logits.
+        target : Tensor of shape (n,)
+            Codes of the labels.
+
+        Returns
+        -------
+        Tensor
+            A scalar.
+        """
         return super().forward(input + self.log_shares, target)

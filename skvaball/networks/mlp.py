@@ -55,6 +55,15 @@ class MLP(nn.Module):
         self.feature_layers = tuple(f"hidden.{i}.1" for i in range(len(blocks))) or None
 
     def forward(self, X: torch.Tensor) -> torch.Tensor:
-        """Logits of shape (n, n_classes) for inputs of shape (n, n_inputs)."""
+        """Logits of rows.
+
+        Parameters
+        ----------
+        X : Tensor of shape (n, n_inputs)
+
+        Returns
+        -------
+        Tensor of shape (n, n_classes)
+        """
         logits: torch.Tensor = self.output(self.hidden(X))
         return logits

@@ -108,7 +108,16 @@ class ResNet(nn.Module):
         self.fc = nn.Linear(width, n_classes)
 
     def forward(self, X: torch.Tensor) -> torch.Tensor:
-        """Logits of shape (n, n_classes) for images of shape (n, channels, height, width)."""
+        """Logits of images.
+
+        Parameters
+        ----------
+        X : Tensor of shape (n, in_channels, height, width)
+
+        Returns
+        -------
+        Tensor of shape (n, n_classes)
+        """
         X = F.relu(self.bn1(self.conv1(X)))
         for name in self.feature_layers:
             X = getattr(self, name)(X)
@@ -117,14 +126,26 @@ class ResNet(nn.Module):
 
 
 class ResNet18(ResNet):
-    """ResNet-18 for small images, as in the paper: :class:`ResNet` with blocks (2, 2, 2, 2)."""
+    """ResNet-18 for small images, as in the paper: :class:`ResNet` with blocks (2, 2, 2, 2).
+
+    Parameters
+    ----------
+    in_channels, n_classes, dropout
+        As in :class:`ResNet`.
+    """
 
     def __init__(self, in_channels: int, n_classes: int, dropout: float = 0.0) -> None:
         super().__init__(in_channels, n_classes, dropout=dropout)
 
 
 class ResNet34(ResNet):
-    """ResNet-34 for small images: :class:`ResNet` with blocks (3, 4, 6, 3)."""
+    """ResNet-34 for small images: :class:`ResNet` with blocks (3, 4, 6, 3).
+
+    Parameters
+    ----------
+    in_channels, n_classes, dropout
+        As in :class:`ResNet`.
+    """
 
     def __init__(self, in_channels: int, n_classes: int, dropout: float = 0.0) -> None:
         super().__init__(in_channels, n_classes, blocks=(3, 4, 6, 3), dropout=dropout)
@@ -133,7 +154,12 @@ class ResNet34(ResNet):
 class SmallResNet(ResNet):
     """A residual network that a laptop trains: one block a stage, 16 to 128 channels.
 
-    ``stem_stride=2`` makes it about three times as fast; see :class:`ResNet`.
+    ``stem_stride=2`` makes it about three times as fast.
+
+    Parameters
+    ----------
+    in_channels, n_classes, dropout, stem_stride
+        As in :class:`ResNet`.
     """
 
     def __init__(

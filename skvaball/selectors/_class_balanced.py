@@ -156,6 +156,11 @@ class ClassBalancedSelector(QuerySelector):
         self.gap = gap
         self.time_limit = time_limit
 
+    @property
+    def scores_are_probabilities(self) -> bool:  # type: ignore[override]
+        """Whether those of the selector inside are."""
+        return bool(getattr(self.selector, "scores_are_probabilities", False))
+
     def _fit_pool(self, X_labeled: Any, codes: np.ndarray, X_pool: Any) -> Any:
         self._counts = np.bincount(codes, minlength=len(self.classes_))
         template = EntropySelector() if self.selector is None else self.selector

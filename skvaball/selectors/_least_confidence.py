@@ -61,6 +61,7 @@ class LeastConfidenceSelector(QuerySelector):
     array([3])
     """
 
+    scores_are_probabilities = True
     _needs = "predict_proba"
 
     def _score(self, X: Any) -> np.ndarray:

@@ -122,6 +122,11 @@ class StochasticBatchSelector(QuerySelector):
         self.method = method
         self.beta = beta
 
+    @property
+    def scores_are_probabilities(self) -> bool:  # type: ignore[override]
+        """Whether those of the selector inside are."""
+        return bool(getattr(self.selector, "scores_are_probabilities", False))
+
     def _fit_pool(self, X_labeled: Any, codes: np.ndarray, X_pool: Any) -> Any:
         classes: Any = self.classes if self.estimator_ is None else self.classes_
         seed = derive_seed(self._seed, "selector")

@@ -71,6 +71,9 @@ class QuerySelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
 
     Attributes
     ----------
+    scores_are_probabilities : bool
+        Whether a score is the probability that the classifier is wrong about the row, which
+        :class:`~skvaball.stopping.ExpectedError` relies on. False, unless a class says so.
     estimator_ : classifier
         The fitted classifier.
     classes_ : ndarray of shape (n_classes,)
@@ -88,6 +91,8 @@ class QuerySelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         "random_state": ["random_state"],
     }
 
+    #: Whether a score is the probability that the classifier is wrong about the row.
+    scores_are_probabilities: bool = False
     #: What the strategy asks of its classifier: a method beyond fit and predict, or None.
     _needs: str | None = None
     #: Whether the strategy needs a classifier; if not, none is fitted for it.

@@ -16,10 +16,10 @@ class ExpectedError(StoppingRule):
 
     The share is the mean probability of a mistake over the rows of the pool: by the
     classifier's own word, or by a selector whose scores are such probabilities, as those
-    of VaB-AL are. Without labels of the pool this is an estimate by a model that was
-    fitted to few labels, and it may be wrong either way: classifiers are too sure of
-    themselves or not sure enough, and VaB-AL counts its difficulty on few labeled rows,
-    with Laplace smoothing. ``docs/stopping.md`` has measurements. Try a bound in a
+    of VaB-AL in the paper's form are. Without labels of the pool this is an estimate by a
+    model that was fitted to few labels, and it may be wrong either way: classifiers are too
+    sure of themselves or not sure enough, and VaB-AL counts its difficulty on few labeled
+    rows, with Laplace smoothing. ``docs/stopping.md`` has measurements. Try a bound in a
     simulation before you rely on it; an error in the pool is not that on new rows either,
     because the hard ones have been labeled.
 
@@ -28,7 +28,8 @@ class ExpectedError(StoppingRule):
     bound : float, default=0.05
         Stop when the expected error is below it, in (0, 1].
     selector : QuerySelector or None, default=None
-        Strategy whose scores are probabilities of a mistake, such as
+        Strategy whose scores are probabilities of a mistake (``scores_are_probabilities``),
+        such as
         ``VaBQuerySelector(posterior="normalized", difficulty="out_of_fold")`` or
         ``LeastConfidenceSelector()``.
         It is cloned, given the learner's classifier and fitted in each round, beside the
@@ -109,24 +110,15 @@ class ExpectedError(StoppingRule):
         selector = connect(
             self.selector, learner.estimator_, classes, derive_seed(seed, "selector")
         )
-        params = selector.get_params(deep=True).items()
-        # Its own form, or that of the selector inside it whose scores it hands on.
-        forms = [v for name, v in params if f"selector__{name}".endswith("selector__posterior")]
-        if set(forms) - {"normalized"}:
-            # By its range alone it may pass for a probability.
+        if not selector.scores_are_probabilities:
             raise ValueError(
-                f"posterior={forms[0]!r} gives scores in nats, no probabilities of a mistake; "
-                "expected a selector with posterior='normalized'."
+                f"The scores of this {type(selector).__name__} are no probabilities of a "
+                "mistake. Those of LeastConfidenceSelector() are, those of VaBQuerySelector with "
+                "posterior='normalized', and those of a selector of your own that sets "
+                "scores_are_probabilities = True."
             )
         selector.fit_pool(learner.X_labeled_, learner.y_labeled_, X)
         scores: np.ndarray = selector.score_samples(X)
-        low, high = scores.min(), scores.max()
-        if not (low >= 0 and high <= 1):
-            raise ValueError(
-                f"The scores of {type(selector).__name__} are no probabilities of a mistake: "
-                f"they go from {low:.3g} to {high:.3g}, expected 0 to 1. LeastConfidenceSelector "
-                "has them, and VaBQuerySelector(posterior='normalized')."
-            )
         return scores
 
     def _decide(self, values: list[float]) -> bool:

@@ -427,6 +427,11 @@ class VaBQuerySelector(QuerySelector):
         }
         return cls(estimator, **{**settings, **params})
 
+    @property
+    def scores_are_probabilities(self) -> bool:  # type: ignore[override]
+        """Whether a score is the probability of a mistake, as in the paper's form."""
+        return self.posterior == "normalized"
+
     # -- fitting -------------------------------------------------------------------------
 
     def _check_needs(self, estimator: Any) -> None:
