@@ -27,7 +27,7 @@ from skvaball.utils.classifiers import (
 )
 from skvaball.utils.parallel import map_rows
 from skvaball.utils.random import isolated_generators
-from skvaball.utils.rows import iter_chunks, n_rows, take_rows, to_array
+from skvaball.utils.rows import iter_chunks, n_rows
 
 #: The four stages of torchvision's ResNets, which the paper taps.
 RESNET_STAGES = ("layer1", "layer2", "layer3", "layer4")
@@ -137,25 +137,6 @@ class FeatureReader:
             start = stop
         assert result is not None
         return result
-
-    def has_one_unit(self, X: Any) -> bool:
-        """Whether all features are measured alike: outputs of a layer, or counts of words.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, ...)
-            Any rows.
-
-        Returns
-        -------
-        bool
-            False for the columns of a table. Rows that reach the classifier as a sparse
-            matrix are taken for counts or the like.
-        """
-        if self.net is not None:
-            return True
-        row = to_array(take_rows(X, np.arange(1)))
-        return hasattr(self.view.through_steps(row), "toarray")
 
     def chunk_reader(self) -> Callable[[Any], Features]:
         """A function that reads the features of a chunk, from the disk if they are there.

@@ -822,7 +822,7 @@ def test_the_same_seed_gives_the_same_queries(make, selector):
         return [*first, *learner.query(X[POOL], 5)]
 
     assert run(0) == run(0)
-    assert run(0) != run(1)
+    assert len({tuple(run(seed)) for seed in range(4)}) > 1
     assert run(np.random.RandomState(3)) == run(np.random.RandomState(3))
 
 

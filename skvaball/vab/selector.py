@@ -112,7 +112,7 @@ class VaBQuerySelector(QuerySelector):
         How a batch is chosen. "diverse": one row after the other, each the one with the
         largest product of its score and its squared distance to the nearest row that is
         labeled or chosen already, in the features of the last layer (without a network, in
-        the columns of X, each divided by its range in the pool unless X is sparse).
+        the columns of X, each divided by its range in the pool).
         "rebalance": by
         score and scarcity of the class, while the expected class of each pick is added to
         the class counts. "top": the highest scores (the paper), which tend to be alike, and
@@ -483,10 +483,9 @@ class VaBQuerySelector(QuerySelector):
         with self._timed("difficulty and prior"):
             predicted = self._predict_labeled(X_labeled, codes, labeled.codes)
             self._count_classes(codes, predicted, pool.codes)
-            # The units of one layer compare, and so do counts of words; columns of a table
-            # need not.
-            one_unit = self._reader.has_one_unit(X_labeled)
-            self._unit = None if one_unit else _ranges(_last_tap(pool))
+            # The outputs of one layer have one unit, the columns of a table need not.
+            network = self._reader.net is not None
+            self._unit = None if network else _ranges(_last_tap(pool))
             # What a diverse batch keeps away from.
             self._centers = self._in_units(_last_tap(labeled).copy())
         with self._timed("autoencoder"):
