@@ -4,7 +4,9 @@ import importlib
 import os
 import warnings
 
+import latex2mathml.converter
 import matplotlib as mpl
+from docutils import nodes
 
 import skvaball
 
@@ -20,7 +22,6 @@ extensions = [
     "numpydoc",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
-    "sphinx.ext.mathjax",
     "sphinx_copybutton",
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
@@ -77,6 +78,7 @@ sphinx_gallery_conf = {
     "capture_repr": (),
 }
 
+html_math_renderer = "mathml"
 html_theme = "pydata_sphinx_theme"
 html_title = "skvaball"
 html_static_path = ["_static"]
@@ -113,6 +115,21 @@ PUBLIC_MODULES = (
     "skvaball.utils.estimator_checks",
     "skvaball.exceptions",
 )
+
+
+def write_math(translator, node):
+    """An equation inside a line as MathML: browsers draw it without a script from the network."""
+    translator.body.append(latex2mathml.converter.convert(node.astext()))
+    raise nodes.SkipNode
+
+
+def write_displayed_math(translator, node):
+    """An equation on a line of its own."""
+    # The number of the paper stands apart.
+    latex = node.astext().replace(r"\tag", r"\qquad\tag")
+    equation = latex2mathml.converter.convert(latex, display="block")
+    translator.body.append(f'<div class="math">{equation}</div>')
+    raise nodes.SkipNode
 
 
 def skip_inherited(app, what, name, obj, skip, options):
@@ -169,3 +186,4 @@ def setup(app):
     """Connect the functions above."""
     app.connect("autodoc-skip-member", skip_inherited)
     app.connect("missing-reference", resolve_alias)
+    app.add_html_math_renderer("mathml", (write_math, None), (write_displayed_math, None))
