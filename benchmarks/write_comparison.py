@@ -1,12 +1,13 @@
 """One strategy against all others, over the protocols of one or more stores of results.
 
-    python benchmarks/write_comparison.py [--strategy vab] STORE ...
+    python benchmarks/write_comparison.py [--strategy vab] [--protocols NAME ...] STORE ...
 
-prints, for each kind of training, a table with one row per protocol: the mean area under the curve
-of balanced accuracy in %, and what it is ahead of each other strategy by on the same seeds, ± half
-of the 95 % interval (Student's t: with five to ten seeds a bootstrap interval is too narrow; bold
-if it does not include zero). A seed counts for a pair where both have completed it. Last, the part
-of the distance from entropy to the oracle that it covers.
+prints, for each kind of training, a table with one column per protocol: the mean area under the
+curve of balanced accuracy in %, with its standard deviation; what it is ahead of each other strategy
+by on the same seeds, ± half of the 95 % interval (Student's t: with five to ten seeds a bootstrap
+interval is too narrow), bold if that does not include zero, with the number of seeds; and last the
+part of the distance from entropy to the oracle that it covers. A seed counts for a pair where both
+have completed it.
 """
 
 import argparse
@@ -21,34 +22,56 @@ from skvaball.experiments import ResultStore, curve_areas
 ORACLE, ENTROPY = "oracle", "entropy"
 
 
-def interval(differences: np.ndarray) -> tuple[float, float]:
-    """Mean, and half the width of its 95 % interval."""
+def half_interval(differences: np.ndarray) -> float:
+    """Half the width of the 95 % interval of the mean."""
     n = len(differences)
     if n < 2:
-        return float(differences.mean()), np.nan
-    half = stats.t.ppf(0.975, n - 1) * differences.std(ddof=1) / np.sqrt(n)
-    return float(differences.mean()), float(half)
+        return np.nan
+    return float(stats.t.ppf(0.975, n - 1) * differences.std(ddof=1) / np.sqrt(n))
 
 
-def row_of(protocol: str, areas: pd.DataFrame, strategy: str, others: list[str]) -> str:
-    """The line of a protocol: the area, what it is ahead of each other by, and the share."""
-    areas = 100 * areas
-    own = areas[strategy]
-    cells = [protocol, str(own.count()), f"{own.mean():.1f} ± {own.std():.1f}"]
-    for name in others:
-        differences = (own - areas[name]).dropna() if name in areas else own[:0]
-        if differences.empty:
-            cells.append("")
-            continue
-        mean, half = interval(differences.to_numpy())
-        text = f"{mean:+.2f} ± {half:.2f}"
-        cells.append(f"**{text}**" if abs(mean) > half else text)
-    if ORACLE in others and not {ORACLE, ENTROPY} <= set(areas):
-        cells.append("")
-    elif ORACLE in others:
-        gap = (areas[ORACLE] - areas[ENTROPY]).mean()
-        cells.append(f"{(own - areas[ENTROPY]).mean() / gap:.0%} of {gap:.1f}")
-    return f"| {' | '.join(cells)} |"
+def difference(areas: pd.DataFrame, strategy: str, other: str) -> str:
+    """What the strategy is ahead of another by."""
+    if other not in areas:
+        return ""
+    differences = (areas[strategy] - areas[other]).dropna().to_numpy()
+    if not len(differences):
+        return ""
+    mean, half = differences.mean(), half_interval(differences)
+    text = f"{mean:+.2f} ± {half:.2f}"
+    return f"{f'**{text}**' if abs(mean) > half else text} ({len(differences)})"
+
+
+def way_to_the_oracle(areas: pd.DataFrame, strategy: str) -> str:
+    """The part of the distance from entropy to the oracle."""
+    if not {ORACLE, ENTROPY} <= set(areas):
+        return ""
+    complete = areas[[strategy, ENTROPY, ORACLE]].dropna()
+    way = (complete[ORACLE] - complete[ENTROPY]).mean()
+    return f"{(complete[strategy] - complete[ENTROPY]).mean() / way:.0%} of {way:.1f}"
+
+
+def table(rounds: pd.DataFrame, strategy: str, protocols: list[str]) -> str:
+    """The table of one kind of training, in Markdown."""
+    areas = {
+        name: 100 * curve_areas(part)
+        for name in protocols
+        if len(part := rounds[rounds["protocol"] == name])
+    }
+    areas = {name: part for name, part in areas.items() if strategy in part}
+    own = [part[strategy].dropna() for part in areas.values()]
+    rows = [
+        ["", *areas],
+        ["---"] * (len(areas) + 1),
+        [f"area of {strategy}", *(f"{x.mean():.1f} ± {x.std():.1f} ({len(x)})" for x in own)],
+    ]
+    for other in dict.fromkeys(rounds["strategy"]):
+        if other != strategy:
+            cells = [difference(part, strategy, other) for part in areas.values()]
+            rows += [[f"minus {other}", *cells]] if any(cells) else []
+    way = [way_to_the_oracle(part, strategy) for part in areas.values()]
+    rows.append(["way from entropy to the oracle", *way])
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def main() -> None:
@@ -56,17 +79,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("stores", type=Path, nargs="+")
     parser.add_argument("--strategy", default="vab", help="the one that is compared")
+    parser.add_argument("--protocols", nargs="+", help="which, in their order; all without it")
     args = parser.parse_args()
     rounds = pd.concat([ResultStore(path, must_exist=True).rounds() for path in args.stores])
-    others = [name for name in dict.fromkeys(rounds["strategy"]) if name != args.strategy]
+    protocols = args.protocols or sorted(rounds["protocol"].unique())
     for balance, part in rounds.groupby("balance", sort=False):
         print(f"\n`balance = {balance}`\n")
-        columns = ["protocol", "seeds", args.strategy, *others]
-        if ORACLE in others:
-            columns.append("from entropy to the oracle")
-        print(f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|")
-        for protocol, results in part.groupby("protocol"):
-            print(row_of(str(protocol), curve_areas(results), args.strategy, others))
+        print(table(part, args.strategy, protocols))
 
 
 if __name__ == "__main__":

@@ -129,8 +129,8 @@ class FeatureReader:
         start = 0
         for part in parts:
             if result is None:
+                _warn_if_large(n_rows(X), part.values)
                 result = _empty_like(part, n_rows(X))
-                _warn_if_large(result.values)
             stop = start + len(part.codes)
             result.values[start:stop], result.codes[start:stop] = part.values, part.codes
             result.probabilities[start:stop] = part.probabilities
@@ -178,7 +178,7 @@ class FeatureReader:
             If features are not finite.
         """
         # Networks are always given batches of one size: then a row has the same features
-        # whatever rows stand beside it. All else is computed in float64 for that.
+        # whatever rows stand beside it. For that, steps before a classifier get float64.
         pad = self.net is not None
         size = self.batch_size if pad else CHUNK_ROWS
         parts: list[np.ndarray] = []
@@ -239,12 +239,13 @@ def _empty_like(part: Features, n: int) -> Features:
     )
 
 
-def _warn_if_large(values: np.ndarray) -> None:
+def _warn_if_large(n: int, part: np.ndarray) -> None:
     """Say so where sparse rows, of many words for example, fill the memory when they are dense."""
-    if values.nbytes > LARGE_BYTES:
-        n, width = values.shape
+    width = part.shape[1]
+    n_bytes = n * width * part.itemsize
+    if n_bytes > LARGE_BYTES:
         warnings.warn(
-            f"The features of {n} rows, {width} for each, take {values.nbytes / 2**30:.1f} GiB, "
+            f"The features of {n} rows, {width} for each, take {n_bytes / 2**30:.1f} GiB, "
             "and a strategy may need that several times. Put a reduction in front of the "
             "classifier, such as TruncatedSVD in a Pipeline, or lower max_samples where the "
             "strategy has it.",

@@ -22,6 +22,7 @@ from skvaball.utils.classifiers import (
     fit_classifier,
     guarded,
     is_skorch,
+    unwrap,
     validates_itself,
 )
 from skvaball.utils.labels import as_labels, check_labels, is_missing, resolve_classes
@@ -401,7 +402,7 @@ class ActiveLearner(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         -------
         ndarray of shape (n,) for two classes, else (n, n_classes)
             In the order of ``classes_``; minus infinity for a class without any label
-            so far.
+            so far. Where all classes have labels, what the classifier returns.
 
         Raises
         ------
@@ -417,7 +418,8 @@ class ActiveLearner(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
             return values
         if values.ndim == 1:
             values = np.stack([-values, values], axis=1)
-        if values.shape[1] != len(known):
+        shape = getattr(unwrap(self.estimator_)[1], "decision_function_shape", "ovr")
+        if values.shape[1] != len(known) or (shape == "ovo" and len(known) > 2):
             raise ValueError(
                 f"decision_function returns {values.shape[1]} values for {len(known)} classes, so "
                 f"none can be given to {np.setdiff1d(self.classes_, known).tolist()}, which have "

@@ -150,11 +150,16 @@ def test_unknown_strategies_and_parameters_are_named(tmp_path):
     with pytest.raises(ValueError, match=r"'wrong' has parameters that do not fit: .*lam"):
         find_strategies(wrong, ["wrong"])
     # Before anything is trained and entered: a typo must not spoil the store.
-    bad = fast_protocol(
-        tmp_path, FAST + '\n[strategies.bad]\nselector = "vab"\nparams = { posterior = "no" }\n'
-    )
-    with pytest.raises(ValueError, match=r"'bad' has parameters that do not fit: .*posterior"):
-        find_strategies(bad, ["bad"])
+    for params in (
+        'posterior = "no"',
+        'posterior = "normalized", use_difficulty = false',
+        "posterior = 'normalized', hidden = []",
+    ):
+        bad = fast_protocol(
+            tmp_path, FAST + f'\n[strategies.bad]\nselector = "vab"\nparams = {{ {params} }}\n'
+        )
+        with pytest.raises(ValueError, match="'bad' has parameters that do not fit: "):
+            find_strategies(bad, ["bad"])
 
 
 @pytest.mark.parametrize("n", [1, 7, 30, 60])

@@ -3,6 +3,8 @@
 import copy
 
 import numpy as np
+import pandas as pd
+import polars as pl
 import pytest
 import scipy.sparse as sp
 import torch
@@ -13,7 +15,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.utils import get_tags
 from skorch import NeuralNetClassifier
 from torch import nn
@@ -23,7 +25,12 @@ from skvaball import ActiveLearner, VaBQuerySelector
 from skvaball import features as features_module
 from skvaball.features import FeatureReader, deep_features, record_layers
 from skvaball.networks import DeepClassifier
-from skvaball.selectors import BADGESelector, CoreSetSelector
+from skvaball.selectors import (
+    BADGESelector,
+    ClassBalancedSelector,
+    CoreSetSelector,
+    VAALSelector,
+)
 from skvaball.utils.classifiers import ClassifierView
 
 RNG = np.random.default_rng(0)
@@ -491,12 +498,40 @@ def test_rows_go_through_the_steps_of_a_pipeline_once():
     np.testing.assert_allclose(features.values, pipeline[0].transform(ROWS), rtol=1e-5)
 
 
+def to_float32(X):
+    return np.asarray(X, dtype=np.float32)
+
+
+@pytest.mark.parametrize("kind", ["pandas", "polars", "array", "step"])
+def test_a_row_has_the_same_features_whatever_stands_beside_it(kind):
+    """Products of float32 round a row by its place in the batch."""
+    rows = np.random.default_rng(0).normal(size=(400, 40)).astype(np.float32)
+    names = [f"column{i}" for i in range(rows.shape[1])]
+    frames = {"pandas": pd.DataFrame(rows, columns=names), "polars": pl.DataFrame(rows, names)}
+    X = frames.get(kind, rows)
+    steps = [FunctionTransformer(to_float32)] if kind == "step" else []
+    pipeline = make_pipeline(StandardScaler(), *steps, PCA(20), LogisticRegression())
+    pipeline.fit(X, np.arange(400) % 3)
+    reader = FeatureReader(ClassifierView(pipeline, np.arange(3)), probabilities=True)
+    together = reader.read(X)
+    for n in (1, 3, 7):
+        few = reader.read(X[:n])
+        np.testing.assert_array_equal(few.values, together.values[:n])
+        np.testing.assert_array_equal(few.probabilities, together.probabilities[:n])
+
+
 def test_gaps_that_a_classifier_takes_are_no_features():
     rows = ROWS.copy()
     rows[3, 2] = np.nan
     classifier = HistGradientBoostingClassifier(max_iter=5)
-    for kind in (VaBQuerySelector, CoreSetSelector, BADGESelector):
-        selector = kind(classifier)
+    inside = ClassBalancedSelector(CoreSetSelector(), classifier)
+    for selector in (
+        VaBQuerySelector(classifier),
+        CoreSetSelector(classifier),
+        BADGESelector(classifier),
+        VAALSelector(classifier),
+        inside,
+    ):
         assert not get_tags(selector).input_tags.allow_nan
         with pytest.raises(ValueError, match="contains NaN"):
             selector.fit(rows, LABELS)

@@ -33,7 +33,7 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.svm import SVC, LinearSVC
-from skorch import NeuralNetClassifier
+from skorch import NeuralNetClassifier, NeuralNetRegressor
 from skorch.callbacks import Callback
 from torch import nn
 from torch.utils.data import TensorDataset
@@ -1040,6 +1040,7 @@ def test_a_refit_that_fails_leaves_the_learner_as_it_was():
         (LogisticRegression(), MarginSelector, r"selector=MarginSelector is a class.*instance"),
         (LogisticRegression, MarginSelector(), r"estimator=LogisticRegression is a class"),
         (LinearRegression(), MarginSelector(), "LinearRegression is a regressor"),
+        (NeuralNetRegressor(nn.Linear), MarginSelector(), "NeuralNetRegressor is a regressor"),
     ],
 )
 def test_parts_that_cannot_work_are_refused_by_fit(estimator, selector, message):
@@ -1047,13 +1048,15 @@ def test_parts_that_cannot_work_are_refused_by_fit(estimator, selector, message)
         ActiveLearner(estimator, selector).fit(X, y)
 
 
-def test_decisions_between_pairs_of_classes_are_not_given_to_a_new_class():
-    labels = np.arange(len(X)) % 4
-    learner = ActiveLearner(SVC(decision_function_shape="ovo"), MarginSelector(), classes=range(5))
-    learner.fit(X, labels)
-    with pytest.raises(ValueError, match=r"6 values for 4 classes.*\[4\].*'ovr'"):
+@pytest.mark.parametrize("n", [3, 4])  # three classes have three pairs
+def test_decisions_between_pairs_of_classes_are_not_given_to_a_new_class(n):
+    labels = np.arange(len(X)) % n
+    pairs = SVC(decision_function_shape="ovo")
+    learner = ActiveLearner(pairs, MarginSelector(), classes=range(n + 1)).fit(X, labels)
+    with pytest.raises(ValueError, match=rf"values for {n} classes.*\[{n}\].*'ovr'"):
         learner.decision_function(X)
     learner.set_params(estimator__decision_function_shape="ovr").fit(X, labels)
     values = learner.decision_function(X)
-    assert values.shape == (len(X), 5)
-    assert (values[:, 4] == -np.inf).all()
+    assert values.shape == (len(X), n + 1)
+    assert (values[:, n] == -np.inf).all()
+    np.testing.assert_array_equal(values[:, :n], learner.estimator_.decision_function(X))

@@ -46,3 +46,14 @@ def test_experiments_name_their_extra(missing):
     output = run(f"import sys; sys.modules[{missing!r}] = None; import skvaball.experiments")
     assert f"skvaball.experiments needs {missing}, which is not installed" in output
     assert 'pip install "skvaball[experiments]"' in output
+
+
+def test_parts_that_load_a_package_late_name_their_extra():
+    code = """
+import sys
+sys.modules["skimage"] = sys.modules["skimage.feature"] = None
+import numpy as np
+from skvaball.experiments.data import _hog_chunk
+_hog_chunk(np.zeros((1, 3, 32, 32)))
+"""
+    assert 'pip install "skvaball[experiments]"' in run(code)

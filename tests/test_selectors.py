@@ -23,11 +23,13 @@ from torch.utils.data import TensorDataset
 
 from skvaball.networks import DeepClassifier
 from skvaball.selectors import (
+    ClassBalancedSelector,
     CoreSetSelector,
     EntropySelector,
     MarginSelector,
     QuerySelector,
     RandomSelector,
+    StochasticBatchSelector,
 )
 
 X, y = make_blobs(400, n_features=3, centers=4, cluster_std=4.0, random_state=0)
@@ -520,6 +522,25 @@ def test_after_a_fit_that_failed_there_is_nothing_to_ask():
         selector.fit_pool(X[two], y[two], X)
     with pytest.raises(NotFittedError):
         selector.score_samples(X)
+    for bad in (y[:-1], ["a", 1] * (len(X) // 2)):  # before anything is trained
+        selector.fit_pool(X, y, X)
+        with pytest.raises(ValueError, match=r"inconsistent|mixed type"):
+            selector.fit_pool(X[:, :2], bad, X[:, :2])
+        with pytest.raises(NotFittedError):
+            selector.select(X, 3)
+
+
+def test_a_class_inside_a_selector_is_named():
+    for outer in (ClassBalancedSelector, StochasticBatchSelector):
+        with pytest.raises(TypeError, match=r"EntropySelector is a class.*EntropySelector\(\)"):
+            outer(EntropySelector, estimator=LogisticRegression()).fit(X, PARTLY)
+
+
+def test_copies_are_drawn_one_by_one_inside_another_selector():
+    rows = np.repeat(X[:20], 50, axis=0)
+    outer = ClassBalancedSelector(RandomSelector(), LogisticRegression(), lam=0, random_state=0)
+    picks, _ = outer.fit_select(X[:50], y[:50], rows, 50)
+    assert len(np.unique(rows[picks], axis=0)) > 10
 
 
 @pytest.mark.parametrize(
@@ -544,3 +565,7 @@ def test_minus_one_among_strings_is_not_taken_for_a_class():
     assert marked.classes_.tolist() == ["a", "bb", "cc", "dd"]
     as_class = MarginSelector(LogisticRegression(), missing_label=None).fit(X, names)
     assert "-1" in as_class.classes_
+    letters = np.array(["a", "b", "c", "d"])[y]
+    letters[50:] = -1  # there is room for one character
+    with pytest.raises(ValueError, match="label '-' in it"):
+        MarginSelector(LogisticRegression()).fit(X, letters)

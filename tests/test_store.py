@@ -133,6 +133,16 @@ def test_defaults_that_a_new_version_has_changed_are_other_settings(store):
         store.add_run(key, 2, {"selector": "margin", "defaults": {"draws": 32}})
 
 
+def test_a_default_that_is_written_out_is_the_same_setting(store):
+    key = RunKey("p", "none", "mine", 0)
+    store.add_run(key, 2, {"selector": "vab", "defaults": {"lam": 0.1, "draws": 8}})
+    store.add_run(key, 2, {"selector": "vab", "lam": 0.1, "defaults": {"draws": 8}})
+    with pytest.raises(ValueError, match=r"lam 0\.1 instead of none\. Use"):
+        store.add_run(key, 2, {"selector": "vab", "defaults": {"draws": 8}})
+    with pytest.raises(ValueError, match="did not record the defaults of its time"):
+        store.add_run(KEY, 2, {"selector": "vab", "defaults": {"lam": 0.1}})
+
+
 def test_tuples_are_the_lists_that_they_become(store):
     key = RunKey("p", "none", "wide", 0)
     for _ in range(2):
@@ -159,6 +169,13 @@ def test_the_database_of_somebody_else_stays_as_it_is(tmp_path):
     for must_exist in (True, False):
         with pytest.raises(ValueError, match=r"shop\.db is not a store.*its tables are customers"):
             ResultStore(path, must_exist=must_exist)
+    assert path.read_bytes() == before
+    # A table that happens to have the name of one of ours.
+    with sqlite3.connect(path) as connection:
+        connection.execute("create table runs (run_uuid text, name text)")
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match=r"not a store.*its table runs has no .*strategy"):
+        ResultStore(path)
     assert path.read_bytes() == before
 
 

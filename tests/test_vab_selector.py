@@ -665,7 +665,7 @@ def test_a_diverse_batch_is_the_greedy_choice_by_score_and_distance(logistic, po
     picks, scores = selector.select(POOL, 40, return_scores=True)
     np.testing.assert_array_equal(scores, selector.score_samples(POOL))
     weights = scores - (scores.min() if posterior == "joint" else 0)
-    ranges = np.ptp(POOL, axis=0)
+    ranges = np.ptp(X, axis=0)
     ranges[ranges == 0] = 1
     rows, labeled = POOL / ranges, X[:N_LABELED] / ranges
     distances = cdist(rows, labeled).min(axis=1) ** 2
@@ -1331,14 +1331,31 @@ def test_the_units_of_columns_do_not_matter():
     units = 2.0 ** np.random.default_rng(0).integers(-8, 9, X.shape[1])
     tree = DecisionTreeClassifier(max_depth=5, random_state=0)
     picks = [
-        tiny(tree).fit_select(rows[:100], y[:100], rows[100:400], 30)[0] for rows in (X, X * units)
+        tiny(tree, batch="diverse").fit_select(rows[:100], y[:100], rows[100:400], 30)[0]
+        for rows in (X, X * units)
     ]
     np.testing.assert_array_equal(*picks)
 
 
-def test_the_outputs_of_a_layer_have_one_unit():
-    network = tiny(fitted_network()).fit_pool(X[:100], y[:100], X[100:300])
-    assert network._unit is None
-    table = tiny(LogisticRegression(max_iter=50)).fit_pool(X[:100], y[:100], X[100:300])
-    ranges = np.ptp(X[100:300], axis=0)
-    np.testing.assert_array_equal(table._unit, np.where(ranges > 0, ranges, 1))
+def test_the_outputs_of_a_layer_have_one_unit(monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        selector_module,
+        "squared_distances_to_nearest",
+        lambda features, centers: seen.append(features) or np.ones(len(features)),
+    )
+    for estimator in (fitted_network(), LogisticRegression(max_iter=50)):
+        tiny(estimator, batch="diverse").fit_select(X[:100], y[:100], X[100:300], 5)
+    layer, table = seen
+    assert not np.allclose(np.ptp(layer, axis=0), 1)
+    # Of the pool and the labeled rows together; a column that is constant stays as it is.
+    ranges, whole = np.ptp(table, axis=0), np.ptp(X[:300], axis=0)
+    pool = np.ptp(X[100:300], axis=0)
+    np.testing.assert_allclose(ranges, pool / np.where(whole > 0, whole, 1), rtol=1e-5)
+
+
+def test_what_rounding_leaves_of_a_constant_column_is_no_range():
+    column = 0.1 + 1e-9 * np.arange(10)
+    features = np.column_stack([column, np.arange(10), np.zeros(10)]).astype(np.float32)
+    np.testing.assert_allclose(selector_module._ranges(features), [1, 9, 1])
+    np.testing.assert_allclose(selector_module._ranges(features, features - 5), [5, 14, 5])

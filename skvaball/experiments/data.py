@@ -14,6 +14,7 @@ from sklearn.utils import Bunch
 
 from skvaball.datasets import load_train_test, make_long_tailed, make_variant
 from skvaball.experiments.protocol import Protocol
+from skvaball.utils.extras import needs_extra
 
 #: Data sets whose test part does not depend on the seed.
 FIXED_SPLIT = ("cifar10", "cifar100")
@@ -134,7 +135,8 @@ def hog_features(images: np.ndarray) -> np.ndarray:
 
 
 def _hog_chunk(images: np.ndarray) -> np.ndarray:
-    from skimage.feature import hog  # here: few protocols need it
+    with needs_extra("A protocol with histograms of gradients", "experiments"):
+        from skimage.feature import hog  # here: few protocols need it
 
     cell = (images.shape[2] // HOG_CELLS, images.shape[3] // HOG_CELLS)
     return np.stack(

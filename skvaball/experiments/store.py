@@ -161,9 +161,15 @@ class ResultStore:
 
     def _make_tables(self, connection: Connection) -> None:
         """Make the tables of a new store; the database of somebody else stays as it is."""
-        found = set(inspect(connection).get_table_names())
+        inspector = inspect(connection)
+        found = set(inspector.get_table_names())
         if found and not found & set(_metadata.tables):
             raise self._not_a_store(f"its tables are {', '.join(sorted(found))}")
+        for name in found & set(_metadata.tables):
+            missing = {column.name for column in _metadata.tables[name].columns}
+            missing -= {column["name"] for column in inspector.get_columns(name)}
+            if missing:
+                raise self._not_a_store(f"its table {name} has no {', '.join(sorted(missing))}")
         for table in _metadata.sorted_tables:
             # By the database itself, since another process may do it at the same time.
             connection.execute(CreateTable(table, if_not_exists=True))
@@ -230,10 +236,11 @@ class ResultStore:
             connection.execute(insert(_runs).values(values).on_conflict_do_nothing())
             same = (_runs.c.protocol == key.protocol) & (_runs.c.strategy == key.strategy)
             for known in connection.execute(select(_runs.c.config).where(same)).scalars():
-                if known != config:
+                difference = _difference(known, config)
+                if difference:
                     raise ValueError(
                         f"{self.path} has results of the strategy {key.strategy!r} with other "
-                        f"settings: {_differences(known, config)}. Use another store."
+                        f"settings: {difference}. Use another store."
                     )
 
     def add_round(
@@ -410,18 +417,20 @@ def _as_stored(content: dict[str, Any]) -> dict[str, Any]:
     return stored
 
 
-def _differences(known: dict[str, Any], config: dict[str, Any]) -> str:
-    """The settings in which two configurations differ, in words."""
+def _difference(known: dict[str, Any], config: dict[str, Any]) -> str:
+    """The settings in which two configurations differ, in words; "" if they are the same."""
+    if known == config:
+        return ""
+    if ("defaults" in known) != ("defaults" in config):
+        return "one of them is from a version that did not record the defaults of its time"
     # The defaults of the time are settings like all others.
     old, new = ({**side.get("defaults", {}), **side} for side in (known, config))
-    names = sorted(
-        name
-        for name in {*old, *new} - {"defaults"}
-        if name not in old or name not in new or old[name] != new[name]
-    )
-    return ", ".join(
-        f"{name} {old.get(name, '(not recorded)')!r} instead of {new.get(name)!r}" for name in names
-    )
+    words = []
+    for name in sorted({*old, *new} - {"defaults"}):
+        before, after = (repr(side[name]) if name in side else "none" for side in (old, new))
+        if before != after:
+            words.append(f"{name} {before} instead of {after}")
+    return ", ".join(words)
 
 
 def _environment_id(connection: Connection, environment: dict[str, Any]) -> int:

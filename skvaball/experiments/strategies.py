@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
-from sklearn.utils._param_validation import InvalidParameterError
 
 from skvaball.experiments.data import balanced_positions
 from skvaball.experiments.protocol import Protocol, StrategySection
@@ -146,7 +145,7 @@ def _find(protocol: Protocol, name: str) -> Strategy:
     strategy = Strategy(name, selector, own.params, query_size, network)
     try:
         make_selector(strategy)._validate_params()
-    except (TypeError, InvalidParameterError) as error:
+    except (TypeError, ValueError) as error:
         raise ValueError(
             f"The strategy {name!r} has parameters that do not fit: {error}"
         ) from error

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from skvaball.plots._bands import new_axes
 from skvaball.plots._styles import Style, complete_styles
+from skvaball.utils.extras import needs_extra
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -127,7 +128,8 @@ class CriticalDifferenceDisplay:
         if ax is None:
             ax = new_axes((8.0, 1.5 + 0.25 * len(ranks)))
         looks = complete_styles([str(name) for name in ranks.index], styles)
-        import scikit_posthocs
+        with needs_extra("The diagram", "experiments"):
+            import scikit_posthocs
 
         drawn = scikit_posthocs.critical_difference_diagram(
             ranks,

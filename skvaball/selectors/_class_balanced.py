@@ -157,6 +157,10 @@ class ClassBalancedSelector(QuerySelector):
         self.time_limit = time_limit
 
     @property
+    def _reads_features(self) -> bool:  # type: ignore[override]
+        return bool(getattr(self.selector, "_reads_features", False))
+
+    @property
     def scores_are_probabilities(self) -> bool:  # type: ignore[override]
         """Whether those of the selector inside are."""
         return bool(getattr(self.selector, "scores_are_probabilities", False))

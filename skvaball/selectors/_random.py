@@ -62,6 +62,9 @@ class RandomSelector(QuerySelector):
         scores = self._score(X)
         return top_positions(self._without_ties(scores), n), scores
 
+    def _pool_scores(self, X: Any, prepared: Any) -> np.ndarray:
+        return self._without_ties(self._score(X))
+
     def _without_ties(self, scores: np.ndarray) -> np.ndarray:
         """The scores, with a number of its own for every row that repeats an earlier one."""
         order = np.argsort(scores, kind="stable")

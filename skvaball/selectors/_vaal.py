@@ -263,6 +263,8 @@ class VAALSelector(QuerySelector):
 
     _uses_estimator = False
 
+    _reads_features = True
+
     def __init__(
         self,
         estimator: Any = None,

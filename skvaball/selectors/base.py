@@ -144,6 +144,7 @@ class QuerySelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
             raise ValueError(
                 f"{type(self).__name__} requires y to be passed, but the target y is None."
             )
+        self._forget()
         X = self._check_rows(X, reset=True)
         labels = as_labels(y)
         check_consistent_length(X, labels)
@@ -188,15 +189,18 @@ class QuerySelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
 
     def _fit_apart(self, X_labeled: Any, y_labeled: ArrayLike, X_pool: Any) -> tuple[Any, Any]:
         """The pool as it was checked, and what was prepared for it."""
+        self._forget()
         X_labeled = self._check_rows(X_labeled, reset=True)
         labels = check_labels(y_labeled, "y_labeled")
         check_consistent_length(X_labeled, labels)
         X_pool = X_labeled if X_pool is None else self._check_pool(X_pool)
         return X_pool, self._fit_checked(X_labeled, labels, X_pool)
 
-    def _fit_checked(self, X_labeled: Any, labels: np.ndarray, X_pool: Any) -> Any:
-        # If this fails, what is left belongs to two fits.
+    def _forget(self) -> None:
+        """Count as unfitted: if a fit fails, what is left belongs to two fits."""
         self.__dict__.pop("_n_features_out", None)
+
+    def _fit_checked(self, X_labeled: Any, labels: np.ndarray, X_pool: Any) -> Any:
         self._seed = draw_seed(self.random_state)
         self._resolve_estimator(X_labeled, labels)
         prepared = self._fit_pool(X_labeled, encode(labels, self.classes_), X_pool)
@@ -436,6 +440,9 @@ def connect(selector: QuerySelector, estimator: Any, classes: np.ndarray, seed: 
     QuerySelector
         Unfitted.
     """
+    if isinstance(selector, type):
+        name = selector.__name__
+        raise TypeError(f"selector={name} is a class; pass an instance: {name}().")
     own = {"estimator": estimator, "classes": classes, "random_state": seed}
     params = selector.get_params(deep=False)
     missing = {name: value for name, value in own.items() if params.get(name, "") is None}

@@ -110,7 +110,7 @@ class ExpectedError(StoppingRule):
         selector = connect(
             self.selector, learner.estimator_, classes, derive_seed(seed, "selector")
         )
-        if not selector.scores_are_probabilities:
+        if not getattr(selector, "scores_are_probabilities", False):
             raise ValueError(
                 f"The scores of this {type(selector).__name__} are no probabilities of a "
                 "mistake. Those of LeastConfidenceSelector() are, those of VaBQuerySelector with "

@@ -17,7 +17,7 @@ from sklearn.model_selection._search import BaseSearchCV
 from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
 from sklearn.utils.validation import check_is_fitted
-from skorch import NeuralNet, NeuralNetBinaryClassifier
+from skorch import NeuralNet, NeuralNetBinaryClassifier, NeuralNetRegressor
 from skorch.dataset import Dataset as SkorchDataset
 
 from skvaball.utils.labels import encode
@@ -80,8 +80,11 @@ def check_classifier(estimator: Any) -> None:
     if isinstance(estimator, type):
         name = estimator.__name__
         raise TypeError(f"estimator={name} is a class; pass an instance: {name}().")
-    if not hasattr(estimator, "__sklearn_tags__") or isinstance(unwrap(estimator)[1], NeuralNet):
-        return  # it does not say what it is
+    last = unwrap(estimator)[1]
+    if isinstance(last, NeuralNet) and not isinstance(last, NeuralNetRegressor):
+        return  # a net of skorch's that does not say what it is
+    if not hasattr(estimator, "__sklearn_tags__"):
+        return
     kind = get_tags(estimator).estimator_type
     if kind not in (None, "classifier"):
         raise TypeError(f"{type(estimator).__name__} is a {kind}; expected a classifier.")
@@ -126,12 +129,19 @@ def guarded(estimator: Any, seed: int) -> AbstractContextManager[None]:
 
 
 def in_double(X: Any) -> Any:
-    """Input of the steps in front of a classifier: float32 arrays become float64.
+    """Input of a step in front of a classifier: what is float32 becomes float64.
 
     A product of float32 matrices rounds a row by its place in the batch; in float64 that
     is lost when the features become float32.
     """
-    return X.astype(np.float64) if isinstance(X, np.ndarray) and X.dtype == np.float32 else X
+    if hasattr(X, "iloc"):
+        narrow = X.columns[X.dtypes == np.float32]
+        return X.astype(dict.fromkeys(narrow, np.float64)) if len(narrow) else X
+    if type(X).__module__.startswith("polars"):
+        import polars as pl
+
+        return X.cast({pl.Float32: pl.Float64})
+    return X.astype(np.float64) if getattr(X, "dtype", None) == np.float32 else X
 
 
 def network_array(X: Any) -> np.ndarray:
@@ -214,10 +224,8 @@ class ClassifierView:
 
     def through_steps(self, X: Any) -> Any:
         """Rows as the classifier at the end sees them, through all steps in front of it."""
-        if self.transformers:
-            X = in_double(X)
         for transformer in self.transformers:
-            X = transformer.transform(X)
+            X = transformer.transform(in_double(X))
         return X
 
     def network_input(self, X: Any) -> np.ndarray:

@@ -57,13 +57,14 @@ def is_missing(y: np.ndarray, missing_label: Any) -> np.ndarray:
 
 
 def _refuse_number_among_strings(y: np.ndarray, missing_label: Any) -> None:
-    """``labels[rows] = -1`` writes "-1" into an array of strings, without a word."""
-    if np.any(y == np.asarray(str(missing_label)).astype(y.dtype.kind)):
+    """``labels[rows] = -1`` writes "-1" into an array of strings, or "-" if they are short."""
+    written = np.asarray(str(missing_label)).astype(y.dtype)
+    if np.any(y == written):
         raise ValueError(
-            f"y is an array of strings with the label '{missing_label}' in it, and missing_label "
-            f"is the number {missing_label}. If those rows are unlabeled, mark them with None in "
-            f"an array of objects, or pass missing_label='{missing_label}'; if it is a class, "
-            "pass missing_label=None."
+            f"y is an array of strings with the label {str(written)!r} in it, as numpy writes the "
+            f"missing_label {missing_label} there. If those rows are unlabeled, mark them with "
+            f"None in an array of objects, or pass missing_label={str(written)!r}; if it is a "
+            "class, pass missing_label=None."
         )
 
 

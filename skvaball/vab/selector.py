@@ -112,7 +112,7 @@ class VaBQuerySelector(QuerySelector):
         How a batch is chosen. "diverse": one row after the other, each the one with the
         largest product of its score and its squared distance to the nearest row that is
         labeled or chosen already, in the features of the last layer (without a network, in
-        the columns of X, each divided by its range in the pool).
+        the columns that the classifier sees, each divided by its range).
         "rebalance": by
         score and scarcity of the class, while the expected class of each pick is added to
         the class counts. "top": the highest scores (the paper), which tend to be alike, and
@@ -434,10 +434,8 @@ class VaBQuerySelector(QuerySelector):
 
     # -- fitting -------------------------------------------------------------------------
 
-    def _check_needs(self, estimator: Any) -> None:
-        super()._check_needs(estimator)
-        self._block_sizes()
-        self._check_layers(estimator)
+    def _validate_params(self) -> None:
+        super()._validate_params()
         if not self.use_difficulty and self.posterior == "normalized":
             raise ValueError(
                 "use_difficulty=False needs posterior='surprise' or 'joint': without the "
@@ -448,6 +446,11 @@ class VaBQuerySelector(QuerySelector):
                 f"hidden={self.hidden!r} must name the width of at least one hidden layer, "
                 "each at least 1."
             )
+
+    def _check_needs(self, estimator: Any) -> None:
+        super()._check_needs(estimator)
+        self._block_sizes()
+        self._check_layers(estimator)
         if self.difficulty == "out_of_fold" and is_frozen(estimator):
             raise ValueError(
                 "difficulty='out_of_fold' fits clones of the estimator, which a "
@@ -483,11 +486,8 @@ class VaBQuerySelector(QuerySelector):
         with self._timed("difficulty and prior"):
             predicted = self._predict_labeled(X_labeled, codes, labeled.codes)
             self._count_classes(codes, predicted, pool.codes)
-            # The outputs of one layer have one unit, the columns of a table need not.
-            network = self._reader.net is not None
-            self._unit = None if network else _ranges(_last_tap(pool))
             # What a diverse batch keeps away from.
-            self._centers = self._in_units(_last_tap(labeled).copy())
+            self._centers = _last_tap(labeled).copy()
         with self._timed("autoencoder"):
             mean, scale = standardization(pool.values)
             standardized = pool.values - mean
@@ -712,16 +712,17 @@ class VaBQuerySelector(QuerySelector):
             features = self._read_last_tap(X, candidates)
         else:
             features = _last_tap(prepared)[candidates]
-        features = self._in_units(features)
-        minima = squared_distances_to_nearest(features, self._centers)
+        centers = self._centers
+        if self._reader.net is None:
+            # The outputs of one layer have one unit, the columns of a table need not.
+            unit = _ranges(features, centers)
+            features /= unit
+            centers = centers / unit
+        minima = squared_distances_to_nearest(features, centers)
         weights = scores[candidates]
         if self.posterior == "joint":  # a log density, whose zero means nothing
             weights = weights - scores.min()
         return candidates[farthest_first(features, minima, n, weights)], scores
-
-    def _in_units(self, features: np.ndarray) -> np.ndarray:
-        """The features of the last tap as distances between them are measured."""
-        return features if self._unit is None else features / self._unit
 
     def _read_last_tap(self, X: Any, positions: np.ndarray) -> np.ndarray:
         """What the last layer says about rows of the pool; of these alone it is held."""
@@ -829,11 +830,14 @@ def _least_active(likelihood: ClassLikelihood, features: Features) -> np.ndarray
     return least
 
 
-def _ranges(features: np.ndarray) -> np.ndarray:
+def _ranges(*parts: np.ndarray) -> np.ndarray:
     """Highest minus lowest value of each column, by which Gower (1971) divides differences."""
     # A standard deviation would blow up columns that are constant but for a few rows.
-    ranges = features.max(axis=0) - features.min(axis=0)
-    return np.where(ranges > 0, ranges, 1).astype(features.dtype)
+    high = np.max([part.max(axis=0) for part in parts], axis=0)
+    low = np.min([part.min(axis=0) for part in parts], axis=0)
+    # What is left of a constant column by rounding is no range.
+    rounding = 1e-6 * np.maximum(np.abs(high), np.abs(low))
+    return np.where(high - low > rounding, high - low, 1).astype(parts[0].dtype)
 
 
 def _last_tap(features: Features) -> np.ndarray:
