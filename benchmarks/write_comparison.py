@@ -3,11 +3,11 @@
     python benchmarks/write_comparison.py [--strategy vab] [--protocols NAME ...] STORE ...
 
 prints, for each kind of training, a table with one column per protocol: the mean area under the
-curve of balanced accuracy in %, with its standard deviation; what it is ahead of each other strategy
-by on the same seeds, ± half of the 95 % interval (Student's t: with five to ten seeds a bootstrap
-interval is too narrow), bold if that does not include zero, with the number of seeds; and last the
-part of the distance from entropy to the oracle that it covers. A seed counts for a pair where both
-have completed it.
+curve of balanced accuracy in %, with its standard deviation; what it is ahead of each other
+strategy by on the same seeds, ± half of the 95 % interval (Student's t: with five to ten seeds a
+bootstrap interval is too narrow), bold if that does not include zero, with the number of seeds; and
+last the part of the distance from entropy to the oracle that it covers, if that is a point or more.
+A seed counts for a pair where both have completed it.
 """
 
 import argparse
@@ -48,6 +48,8 @@ def way_to_the_oracle(areas: pd.DataFrame, strategy: str) -> str:
         return ""
     complete = areas[[strategy, ENTROPY, ORACLE]].dropna()
     way = (complete[ORACLE] - complete[ENTROPY]).mean()
+    if not way > 1:
+        return f"({way:.1f})"  # nothing to go
     return f"{(complete[strategy] - complete[ENTROPY]).mean() / way:.0%} of {way:.1f}"
 
 
