@@ -134,7 +134,7 @@ def in_double(X: Any) -> Any:
     A product of float32 matrices rounds a row by its place in the batch; in float64 that
     is lost when the features become float32.
     """
-    if hasattr(X, "iloc"):
+    if hasattr(X, "iloc") and hasattr(X, "columns"):  # a Series of texts has no columns
         narrow = X.columns[X.dtypes == np.float32]
         return X.astype(dict.fromkeys(narrow, np.float64)) if len(narrow) else X
     if type(X).__module__.startswith("polars"):
