@@ -393,7 +393,7 @@ def precision(args: argparse.Namespace) -> list[dict[str, Any]]:
         selector = VaBQuerySelector(
             clf, n_draws=100, max_epochs=5, device=args.device, random_state=0
         )
-        pool = selector._fit_apart(X[:2000], y[:2000], X[2000:])
+        _, pool = selector._fit_apart(X[:2000], y[:2000], X[2000:])
         reference: np.ndarray | None = None
         for name in ("float32", "tf32", "bfloat16"):
             selector._likelihood.precision = name

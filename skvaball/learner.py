@@ -19,6 +19,7 @@ from skvaball.selectors.base import QuerySelector, check_batch, connect
 from skvaball.utils.classifiers import (
     ClassifierView,
     check_classifier,
+    check_instance,
     fit_classifier,
     guarded,
     is_skorch,
@@ -189,9 +190,7 @@ class ActiveLearner(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
 
     def _check_parts(self) -> None:
         """Find out now what would fail in the first query."""
-        if isinstance(self.selector, type):
-            name = self.selector.__name__
-            raise TypeError(f"selector={name} is a class; pass an instance: {name}().")
+        check_instance("selector", self.selector)
         check_classifier(self.estimator)
 
     def teach(self, X: Any, y: ArrayLike, *, refit: bool = True) -> Self:

@@ -92,11 +92,11 @@ def public_functions() -> list[str]:
         if not inspect.isclass(value):
             found.add(name)
             continue
-        methods = (inspect.isfunction, lambda part: isinstance(part, classmethod | staticmethod))
         found |= {
             f"{name}.{attribute}"
             for attribute, part in vars(value).items()
-            if not attribute.startswith("_") and any(is_one(part) for is_one in methods)
+            if not attribute.startswith("_")
+            and (inspect.isfunction(part) or isinstance(part, classmethod | staticmethod))
         }
     return sorted(name for name in found if name.startswith("skvaball."))
 

@@ -13,6 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from skvaball.selectors._entropy import EntropySelector
+from skvaball.selectors._wrapping import WrappingSelector
 from skvaball.selectors.base import QuerySelector, connect
 from skvaball.utils.random import derive_seed
 
@@ -22,7 +23,7 @@ _LP_TOLERANCE = 1e-7
 _FIRST_CORE = 100
 
 
-class ClassBalancedSelector(QuerySelector):
+class ClassBalancedSelector(WrappingSelector):
     r"""Choose rows of high scores whose predicted classes fill up the rare ones (CBAL).
 
     Of all batches of n rows, one is sought that minimizes
@@ -155,15 +156,6 @@ class ClassBalancedSelector(QuerySelector):
         self.solver = solver
         self.gap = gap
         self.time_limit = time_limit
-
-    @property
-    def _reads_features(self) -> bool:  # type: ignore[override]
-        return bool(getattr(self.selector, "_reads_features", False))
-
-    @property
-    def scores_are_probabilities(self) -> bool:  # type: ignore[override]
-        """Whether those of the selector inside are."""
-        return bool(getattr(self.selector, "scores_are_probabilities", False))
 
     def _fit_pool(self, X_labeled: Any, codes: np.ndarray, X_pool: Any) -> Any:
         self._counts = np.bincount(codes, minlength=len(self.classes_))

@@ -11,6 +11,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import validate_data
 from torch.utils.data import Dataset
 
+from skvaball.selectors._wrapping import WrappingSelector
 from skvaball.selectors.base import QuerySelector, connect, top_positions
 from skvaball.utils.classifiers import validates_itself
 from skvaball.utils.random import derive_seed
@@ -19,7 +20,7 @@ from skvaball.utils.random import derive_seed
 NEGATIVE_TOLERANCE = 1e-9
 
 
-class StochasticBatchSelector(QuerySelector):
+class StochasticBatchSelector(WrappingSelector):
     r"""Draw the batch with probabilities that grow with the scores of another selector.
 
     The highest scores often belong to rows that resemble each other. Drawing without
@@ -121,15 +122,6 @@ class StochasticBatchSelector(QuerySelector):
         self.selector = selector
         self.method = method
         self.beta = beta
-
-    @property
-    def _reads_features(self) -> bool:  # type: ignore[override]
-        return bool(getattr(self.selector, "_reads_features", False))
-
-    @property
-    def scores_are_probabilities(self) -> bool:  # type: ignore[override]
-        """Whether those of the selector inside are."""
-        return bool(getattr(self.selector, "scores_are_probabilities", False))
 
     def _fit_pool(self, X_labeled: Any, codes: np.ndarray, X_pool: Any) -> Any:
         classes: Any = self.classes if self.estimator_ is None else self.classes_

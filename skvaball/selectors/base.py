@@ -21,6 +21,7 @@ from skvaball.networks import DeepClassifier
 from skvaball.utils.classifiers import (
     ClassifierView,
     check_classifier,
+    check_instance,
     fit_classifier,
     is_fitted,
     is_skorch,
@@ -91,14 +92,10 @@ class QuerySelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         "random_state": ["random_state"],
     }
 
-    #: Whether a score is the probability that the classifier is wrong about the row.
-    scores_are_probabilities: bool = False
     #: What the strategy asks of its classifier: a method beyond fit and predict, or None.
     _needs: str | None = None
     #: Whether the strategy needs a classifier; if not, none is fitted for it.
     _uses_estimator: bool = True
-    #: Whether it looks at features of the rows, which must not have gaps.
-    _reads_features: bool = False
 
     def __init__(
         self,
@@ -112,6 +109,18 @@ class QuerySelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         self.classes = classes
         self.missing_label = missing_label
         self.random_state = random_state
+
+    # Properties, so that a subclass may compute them; a plain attribute overrides them too.
+
+    @property
+    def scores_are_probabilities(self) -> bool:
+        """Whether a score is the probability that the classifier is wrong about the row."""
+        return False
+
+    @property
+    def _reads_features(self) -> bool:
+        """Whether the strategy looks at features of the rows, which must not have gaps."""
+        return False
 
     # -- fitting -------------------------------------------------------------------------
 
@@ -440,9 +449,7 @@ def connect(selector: QuerySelector, estimator: Any, classes: np.ndarray, seed: 
     QuerySelector
         Unfitted.
     """
-    if isinstance(selector, type):
-        name = selector.__name__
-        raise TypeError(f"selector={name} is a class; pass an instance: {name}().")
+    check_instance("selector", selector)
     own = {"estimator": estimator, "classes": classes, "random_state": seed}
     params = selector.get_params(deep=False)
     missing = {name: value for name, value in own.items() if params.get(name, "") is None}

@@ -75,11 +75,16 @@ def validates_itself(estimator: Any) -> bool:
     return isinstance(estimator, Pipeline)
 
 
+def check_instance(parameter: str, value: Any) -> None:
+    """Raise a TypeError for a class that was passed in place of an instance."""
+    if isinstance(value, type):
+        name = value.__name__
+        raise TypeError(f"{parameter}={name} is a class; pass an instance: {name}().")
+
+
 def check_classifier(estimator: Any) -> None:
     """Raise a TypeError for a class, and for what says that it is no classifier."""
-    if isinstance(estimator, type):
-        name = estimator.__name__
-        raise TypeError(f"estimator={name} is a class; pass an instance: {name}().")
+    check_instance("estimator", estimator)
     last = unwrap(estimator)[1]
     if isinstance(last, NeuralNet) and not isinstance(last, NeuralNetRegressor):
         return  # a net of skorch's that does not say what it is

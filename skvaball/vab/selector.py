@@ -428,7 +428,7 @@ class VaBQuerySelector(QuerySelector):
         return cls(estimator, **{**settings, **params})
 
     @property
-    def scores_are_probabilities(self) -> bool:  # type: ignore[override]
+    def scores_are_probabilities(self) -> bool:
         """Whether a score is the probability of a mistake, as in the paper's form."""
         return self.posterior == "normalized"
 
