@@ -497,6 +497,7 @@ def test_always_naming_the_dominant_class_counts_as_nothing_learned():
         {"mask_in_training": False},
         {"batch": "rebalance"},
         {"batch": "diverse"},
+        {"batch": "diverse", "beta": 1.0},
         {"temperature": 3.0},
         {"classifier_weight": 0.0},
         {"classifier_weight": 1.0},
@@ -661,7 +662,7 @@ def test_rebalanced_batch_follows_the_class_counts(logistic, posterior, use_prio
 
 @pytest.mark.parametrize("posterior", ["surprise", "normalized", "joint"])
 def test_a_diverse_batch_is_the_greedy_choice_by_score_and_distance(logistic, posterior):
-    selector = tiny(logistic, batch="diverse", posterior=posterior).fit(X, PARTLY)
+    selector = tiny(logistic, batch="diverse", beta=np.inf, posterior=posterior).fit(X, PARTLY)
     picks, scores = selector.select(POOL, 40, return_scores=True)
     np.testing.assert_array_equal(scores, selector.score_samples(POOL))
     weights = scores - (scores.min() if posterior == "joint" else 0)
@@ -706,18 +707,64 @@ def test_a_diverse_batch_of_a_pool_on_disk_is_that_of_the_array(logistic, tmp_pa
 
 
 def test_rows_at_no_distance_are_chosen_by_score(logistic):
-    selector = tiny(logistic, batch="diverse").fit_pool(X[:N_LABELED], y[:N_LABELED])
+    selector = tiny(logistic, batch="diverse", beta=np.inf).fit_pool(X[:N_LABELED], y[:N_LABELED])
     picks, scores = selector.select(X[:N_LABELED], 30, return_scores=True)
     np.testing.assert_array_equal(picks, np.argsort(-scores, kind="stable")[:30])
 
 
 def test_a_diverse_batch_of_a_large_pool_is_one_of_its_highest_scores(logistic):
-    selector = tiny(logistic, batch="diverse", max_samples=200).fit(X, PARTLY)
+    selector = tiny(logistic, batch="diverse", beta=np.inf, max_samples=200).fit(X, PARTLY)
     picks, scores = selector.select(POOL, 40, return_scores=True)
     best = np.argsort(-scores, kind="stable")[:200]
     assert set(picks) <= set(best)
     np.testing.assert_array_equal(picks, best[selector.select(POOL[best], 40)])
     assert len(set(selector.select(POOL, 300).tolist())) == 300
+
+
+@pytest.mark.parametrize("max_samples", [None, 50])
+def test_rows_at_no_distance_are_drawn_in_proportion_to_score_to_the_power_of_beta(
+    logistic, max_samples
+):
+    # All rows of the pool are one of these, or equal to it, so that distances do not matter.
+    rows, n_copies, beta = X[[3, 10]], 2000, 2.0
+    labeled = np.concatenate([rows, X[:N_LABELED]])
+    selector = tiny(logistic, batch="diverse", beta=beta).fit_pool(labeled, np.r_[y[[3, 10]], y[:N_LABELED]])
+    pool = np.repeat(rows, n_copies, axis=0)
+    selector.set_params(max_samples=max_samples)
+    scores = selector.score_samples(rows)
+    # The first picks of many seeds: of 50 draws from 4,000 rows none changes the odds much.
+    firsts = []
+    for seed in range(40):
+        selector._seed = seed
+        firsts.append(selector.select(pool, 50) >= n_copies)
+    share = np.mean(firsts)
+    expected = scores[1] ** beta / (scores**beta).sum()
+    assert 0.1 < expected < 0.9
+    assert abs(share - expected) < 4 * np.sqrt(expected * (1 - expected) / np.size(firsts))
+
+
+def test_a_diverse_batch_left_to_chance_is_close_to_a_random_one(logistic):
+    selector = tiny(logistic, batch="diverse", beta=1e-6).fit(X, PARTLY)
+    picks, scores = selector.select(POOL, 60, return_scores=True)
+    assert abs(scores[picks].mean() - scores.mean()) < 4 * scores.std() / np.sqrt(60)
+    other = tiny(logistic, batch="diverse", beta=1e-6, random_state=1).fit(X, PARTLY).select(POOL, 60)
+    # 60 of 1,000 rows: about 4 are expected to be in both.
+    assert len(set(picks) & set(other)) < 20
+
+
+def test_the_odds_are_those_that_the_posterior_gives_its_likeliest_class(logistic):
+    pool = POOL[:1000]  # the estimate is from 1,024 rows at most
+    selector = tiny(logistic).fit_pool(X[:N_LABELED], y[:N_LABELED], pool)
+    error = np.mean(1 - selector.class_posterior(pool).max(axis=1))
+    assert selector.expected_error_ == pytest.approx(error, rel=1e-6)
+    assert selector.beta_ == pytest.approx((1 - error) / error, rel=1e-6)
+    assert tiny(logistic, batch="diverse", beta=3).fit(X, PARTLY).beta_ == 3.0
+
+
+@pytest.mark.parametrize("beta", [0, -1, "auto", None, float("nan")])
+def test_a_beta_that_is_none_is_refused(logistic, beta):
+    with pytest.raises(ValueError, match="'beta' parameter"):
+        tiny(logistic, batch="diverse", beta=beta).fit(X, PARTLY)
 
 
 def test_the_classifier_and_the_autoencoder_are_pooled_by_their_geometric_mean(logistic):

@@ -56,6 +56,8 @@ FOLDS = 5
 EARLY_DRAWS = 8
 #: Rows that are scored at once.
 CHUNK_ROWS = 4096
+#: What a factor that stands for chance may be, as an exponent of e, below the largest.
+LARGEST_EXPONENT = 500.0
 #: A decoder that reproduces its target exactly would have no variance to divide by.
 MIN_VARIANCE = 1e-8
 
@@ -112,11 +114,19 @@ class VaBQuerySelector(QuerySelector):
         How a batch is chosen. "diverse": one row after the other, each the one with the
         largest product of its score and its squared distance to the nearest row that is
         labeled or chosen already, in the features of the last layer (without a network, in
-        the columns that the classifier sees, each divided by its range).
-        "rebalance": by
+        the columns that the classifier sees, each divided by its range); ``beta`` says how
+        much of that is left to chance. "rebalance": by
         score and scarcity of the class, while the expected class of each pick is added to
         the class counts. "top": the highest scores (the paper), which tend to be alike, and
         with ``posterior="normalized"`` of the two or three most difficult classes.
+    beta : "odds" or float, default="odds"
+        With ``batch="diverse"``, how closely the batch follows the scores, above 0: each
+        score is multiplied by :math:`e^{g / \beta}` with noise g of a Gumbel distribution,
+        which alone, without distances, would draw rows in proportion to the score to the
+        power of beta. ``float("inf")``: no noise. "odds": the odds that the likeliest class
+        is the right one, by the posterior and averaged over the pool, so that a classifier
+        that is right nine times out of ten is followed closely (9), and one that knows
+        nothing hardly at all.
     smoothing : float, default=1.0
         Laplace smoothing of difficulty and prior, above 0.
     block_size : int or sequence of int, default=10
@@ -213,6 +223,11 @@ class VaBQuerySelector(QuerySelector):
         What the log-likelihoods are divided by.
     class_weight_ : float
         Weight of the class loss beside them.
+    expected_error_ : float
+        Probability that the likeliest class of a pool row is not its own, by the
+        posterior, averaged over at most 1,024 rows.
+    beta_ : float
+        ``beta``, or the odds that it stands for.
     draws_used_ : ndarray of shape (n_pool,), int64
         Draws behind the score of each row in the last query: fewer than ``n_draws`` for
         rows that were left early. Only after a query.
@@ -279,6 +294,7 @@ class VaBQuerySelector(QuerySelector):
         "use_difficulty": ["boolean"],
         "use_prior": ["boolean"],
         "batch": [StrOptions({"diverse", "rebalance", "top"})],
+        "beta": [StrOptions({"odds"}), Interval(Real, 0, None, closed="right")],
         "smoothing": [Interval(Real, 0, None, closed="neither")],
         "block_size": [Interval(Integral, 1, None, closed="left"), "array-like"],
         "activity": [StrOptions(set(ACTIVITIES))],
@@ -317,6 +333,7 @@ class VaBQuerySelector(QuerySelector):
         use_difficulty: bool = True,
         use_prior: bool = True,
         batch: str = "diverse",
+        beta: str | float = "odds",
         smoothing: float = 1.0,
         block_size: int | Sequence[int] = 10,
         activity: str = "square",
@@ -354,6 +371,7 @@ class VaBQuerySelector(QuerySelector):
         self.use_difficulty = use_difficulty
         self.use_prior = use_prior
         self.batch = batch
+        self.beta = beta
         self.smoothing = smoothing
         self.block_size = block_size
         self.activity = activity
@@ -623,6 +641,10 @@ class VaBQuerySelector(QuerySelector):
         self._calibrate(decoded, sample.probabilities)
         favoured = self._likelihood.evidence(decoded).argmax(axis=1)
         self.likelihood_agreement_ = float(np.mean(favoured == codes))
+        posterior = class_posterior(self._likelihood(sample), self.prior_)
+        self.expected_error_ = error = float(np.mean(1.0 - posterior.max(axis=1)))
+        odds = (1.0 - error) / error if error > 0 else np.inf
+        self.beta_ = odds if self.beta == "odds" else float(self.beta)
         _warn_if_nothing_learned(favoured, codes, len(self.classes_))
 
     def _calibrate(self, decoded: Decoded, probabilities: np.ndarray) -> None:
@@ -704,10 +726,11 @@ class VaBQuerySelector(QuerySelector):
 
     def _select_diverse(self, X: Any, n: int, prepared: Any) -> tuple[np.ndarray, np.ndarray]:
         scores = self._score(X, prepared)
-        # By score, so that rows at no distance at all follow it too. Of a pool too large to be
+        weights = self._weights(scores)
+        # By weight, so that rows at no distance at all follow it too. Of a pool too large to be
         # held in memory, those that have a chance.
         n_candidates = len(scores) if self.max_samples is None else max(n, self.max_samples)
-        candidates = top_positions(scores, n_candidates)
+        candidates = top_positions(weights, n_candidates)
         if prepared is None:
             features = self._read_last_tap(X, candidates)
         else:
@@ -719,10 +742,21 @@ class VaBQuerySelector(QuerySelector):
             features /= unit
             centers = centers / unit
         minima = squared_distances_to_nearest(features, centers)
-        weights = scores[candidates]
+        return candidates[farthest_first(features, minima, n, weights[candidates])], scores
+
+    def _weights(self, scores: np.ndarray) -> np.ndarray:
+        """Scores, and as much chance as ``beta`` allows: at least 0, up to a common factor."""
         if self.posterior == "joint":  # a log density, whose zero means nothing
-            weights = weights - scores.min()
-        return candidates[farthest_first(features, minima, n, weights)], scores
+            scores = scores - scores.min()
+        if np.isinf(self.beta_):
+            return scores
+        rng = np.random.default_rng(derive_seed(self._seed, "batch"))
+        noise = rng.gumbel(size=len(scores))
+        noise -= noise.max()
+        # So that no factor is rounded to 0. Where that limits beta the noise decides anyway.
+        beta = max(self.beta_, -noise.min() / LARGEST_EXPONENT)
+        weights: np.ndarray = scores * np.exp(noise / beta)
+        return weights
 
     def _read_last_tap(self, X: Any, positions: np.ndarray) -> np.ndarray:
         """What the last layer says about rows of the pool; of these alone it is held."""
