@@ -34,7 +34,7 @@ from skvaball.exceptions import NothingLearnedWarning
 from skvaball.networks import DeepClassifier
 from skvaball.vab import VaBQuerySelector
 from skvaball.vab import selector as selector_module
-from skvaball.vab.posterior import TEMPERATURE_RANGE, rebalanced_positions
+from skvaball.vab.posterior import TEMPERATURE_RANGE, expected_weight, rebalanced_positions
 
 # Most tests are about behaviour, not about how well the autoencoder is trained: they train a
 # tiny one for a moment, and the warning that says so is expected.
@@ -498,6 +498,8 @@ def test_always_naming_the_dominant_class_counts_as_nothing_learned():
         {"batch": "rebalance"},
         {"batch": "diverse"},
         {"batch": "diverse", "beta": 1.0},
+        {"batch": "diverse", "class_weight": None},
+        {"batch": "diverse", "class_weight": {0: 9}},
         {"temperature": 3.0},
         {"classifier_weight": 0.0},
         {"classifier_weight": 1.0},
@@ -592,9 +594,9 @@ def test_the_calibrated_temperature_brings_the_posterior_closest_to_the_classifi
 def test_the_class_term_is_the_loss_of_eq_8_under_each_label(logistic):
     settings = {"temperature": 2.0, "classifier_weight": 0.0}
     both = tiny(logistic, **settings).fit(X, PARTLY)
-    assert both.class_weight_ == 1.0
+    assert both.class_term_weight_ == 1.0
     alone = tiny(logistic, class_term=False, **settings).fit(X, PARTLY)
-    assert alone.class_weight_ == 0.0
+    assert alone.class_term_weight_ == 0.0
     term = both.class_log_likelihood(POOL) - alone.class_log_likelihood(POOL)
     np.testing.assert_allclose(np.exp(term).sum(axis=1), 1.0, rtol=1e-6)
     np.testing.assert_array_equal(both.classes_[term.argmax(axis=1)], both.vae_labels(POOL))
@@ -660,12 +662,21 @@ def test_rebalanced_batch_follows_the_class_counts(logistic, posterior, use_prio
     assert not np.array_equal(positions, np.argsort(-scores, kind="stable"))
 
 
+@pytest.mark.parametrize("class_weight", ["balanced", {3: 5.0}, None])
 @pytest.mark.parametrize("posterior", ["surprise", "normalized", "joint"])
-def test_a_diverse_batch_is_the_greedy_choice_by_score_and_distance(logistic, posterior):
-    selector = tiny(logistic, batch="diverse", beta=np.inf, posterior=posterior).fit(X, PARTLY)
+def test_a_diverse_batch_is_the_greedy_choice_by_weighted_score_and_distance(
+    logistic, posterior, class_weight
+):
+    selector = tiny(
+        logistic, batch="diverse", beta=np.inf, class_weight=class_weight, posterior=posterior
+    ).fit(X, PARTLY)
     picks, scores = selector.select(POOL, 40, return_scores=True)
     np.testing.assert_array_equal(scores, selector.score_samples(POOL))
     weights = scores - (scores.min() if posterior == "joint" else 0)
+    if class_weight == "balanced":
+        weights = weights * (selector.class_posterior(POOL) / selector.prior_).mean(axis=1)
+    elif class_weight is not None:
+        weights = weights * (1 + 4 * selector.class_posterior(POOL)[:, 3])
     ranges = np.ptp(X, axis=0)
     ranges[ranges == 0] = 1
     rows, labeled = POOL / ranges, X[:N_LABELED] / ranges
@@ -707,13 +718,17 @@ def test_a_diverse_batch_of_a_pool_on_disk_is_that_of_the_array(logistic, tmp_pa
 
 
 def test_rows_at_no_distance_are_chosen_by_score(logistic):
-    selector = tiny(logistic, batch="diverse", beta=np.inf).fit_pool(X[:N_LABELED], y[:N_LABELED])
+    selector = tiny(logistic, batch="diverse", beta=np.inf, class_weight=None).fit_pool(
+        X[:N_LABELED], y[:N_LABELED]
+    )
     picks, scores = selector.select(X[:N_LABELED], 30, return_scores=True)
     np.testing.assert_array_equal(picks, np.argsort(-scores, kind="stable")[:30])
 
 
 def test_a_diverse_batch_of_a_large_pool_is_one_of_its_highest_scores(logistic):
-    selector = tiny(logistic, batch="diverse", beta=np.inf, max_samples=200).fit(X, PARTLY)
+    selector = tiny(logistic, batch="diverse", beta=np.inf, class_weight=None, max_samples=200).fit(
+        X, PARTLY
+    )
     picks, scores = selector.select(POOL, 40, return_scores=True)
     best = np.argsort(-scores, kind="stable")[:200]
     assert set(picks) <= set(best)
@@ -728,7 +743,8 @@ def test_rows_at_no_distance_are_drawn_in_proportion_to_score_to_the_power_of_be
     # All rows of the pool are one of these, or equal to it, so that distances do not matter.
     rows, n_copies, beta = X[[3, 10]], 2000, 2.0
     labeled = np.concatenate([rows, X[:N_LABELED]])
-    selector = tiny(logistic, batch="diverse", beta=beta).fit_pool(labeled, np.r_[y[[3, 10]], y[:N_LABELED]])
+    selector = tiny(logistic, batch="diverse", class_weight=None, beta=beta)
+    selector.fit_pool(labeled, np.r_[y[[3, 10]], y[:N_LABELED]])
     pool = np.repeat(rows, n_copies, axis=0)
     selector.set_params(max_samples=max_samples)
     scores = selector.score_samples(rows)
@@ -743,11 +759,39 @@ def test_rows_at_no_distance_are_drawn_in_proportion_to_score_to_the_power_of_be
     assert abs(share - expected) < 4 * np.sqrt(expected * (1 - expected) / np.size(firsts))
 
 
+def test_a_balanced_weight_is_the_density_ratio_of_a_balanced_population(logistic):
+    # p(x) is a mixture of p(x|yhat_n) with the shares of the prior, or with equal ones.
+    selector = tiny(logistic).fit(X, PARTLY)
+    log_likelihood = selector.class_log_likelihood(POOL)
+    weights = expected_weight(log_likelihood, selector.prior_, 0.1 / selector.prior_)
+    balanced = logsumexp(log_likelihood, axis=1) - np.log(10)
+    ratio = np.exp(balanced - logsumexp(log_likelihood, axis=1, b=selector.prior_))
+    np.testing.assert_allclose(weights, ratio, rtol=1e-9)
+    np.testing.assert_allclose(expected_weight(log_likelihood, selector.prior_, np.ones(10)), 1)
+
+
+@pytest.mark.parametrize(
+    ("class_weight", "message"),
+    [
+        ({77: 2.0}, r"names \[77\], which are not among the classes"),
+        ({1: 0.0}, "a number above 0 for each class"),
+        ({1: np.nan}, "a number above 0 for each class"),
+        ({1: "much"}, "a number above 0 for each class"),
+        ("even", "'class_weight' parameter"),
+    ],
+)
+def test_weights_of_classes_that_are_none_are_refused(logistic, class_weight, message):
+    with pytest.raises(ValueError, match=message):
+        tiny(logistic, class_weight=class_weight).fit(X, PARTLY)
+
+
 def test_a_diverse_batch_left_to_chance_is_close_to_a_random_one(logistic):
     selector = tiny(logistic, batch="diverse", beta=1e-6).fit(X, PARTLY)
     picks, scores = selector.select(POOL, 60, return_scores=True)
     assert abs(scores[picks].mean() - scores.mean()) < 4 * scores.std() / np.sqrt(60)
-    other = tiny(logistic, batch="diverse", beta=1e-6, random_state=1).fit(X, PARTLY).select(POOL, 60)
+    other = (
+        tiny(logistic, batch="diverse", beta=1e-6, random_state=1).fit(X, PARTLY).select(POOL, 60)
+    )
     # 60 of 1,000 rows: about 4 are expected to be in both.
     assert len(set(picks) & set(other)) < 20
 

@@ -260,7 +260,7 @@ class ClassLikelihood:
         Variance of the Gaussian decoder.
     temperature : float
         Divides the evidence lower bound.
-    class_weight : float
+    class_term_weight : float
         Weight of the class loss under each label beside it.
     classifier_weight : float
         Weight of the classifier's own likelihood, from 0 to 1; that of the autoencoder has
@@ -284,7 +284,7 @@ class ClassLikelihood:
         self.scale = scale
         self.variance = 1.0
         self.temperature = 1.0
-        self.class_weight = 0.0
+        self.class_term_weight = 0.0
         self.classifier_weight = 0.0
         self.prior = np.full(vae.n_classes, 1.0 / vae.n_classes)
 
@@ -306,8 +306,8 @@ class ClassLikelihood:
         ndarray of shape (n, n_classes), float64
         """
         log_likelihood = self.evidence(decoded) / self.temperature
-        if self.class_weight:
-            log_likelihood = log_likelihood + self.class_weight * class_evidence(decoded)
+        if self.class_term_weight:
+            log_likelihood = log_likelihood + self.class_term_weight * class_evidence(decoded)
         if self.classifier_weight:
             own = classifier_log_likelihood(probabilities, self.prior)
             log_likelihood += self.classifier_weight * (own - log_likelihood)

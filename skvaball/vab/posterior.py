@@ -67,6 +67,29 @@ def class_posterior(log_likelihood: np.ndarray, prior: np.ndarray) -> np.ndarray
     return posterior
 
 
+def expected_weight(
+    log_likelihood: np.ndarray, prior: np.ndarray, class_weight: np.ndarray
+) -> np.ndarray:
+    """Weight of a row's class in the expectation: sum_n p(yhat_n | x) w_n.
+
+    With weights of 1 / (K p(yhat_n)) it is the density of x among K equally frequent
+    classes over that among classes as frequent as the prior says: the importance weight
+    by which a sum over rows becomes one over a balanced population.
+
+    Parameters
+    ----------
+    log_likelihood : ndarray of shape (n, n_classes), float64
+        log p(x | yhat_n), up to a constant per row.
+    prior, class_weight : ndarray of shape (n_classes,)
+        p(yhat_n) and w_n.
+
+    Returns
+    -------
+    ndarray of shape (n,), float64
+    """
+    return _by_row(class_posterior(log_likelihood, prior), class_weight)
+
+
 def calibrated_scales(
     evidence: np.ndarray, class_evidence: np.ndarray, prior: np.ndarray, probabilities: np.ndarray
 ) -> tuple[float, float]:

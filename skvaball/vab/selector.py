@@ -42,6 +42,7 @@ from skvaball.vab.posterior import (
     class_difficulty,
     class_posterior,
     class_prior,
+    expected_weight,
     rebalanced_positions,
 )
 
@@ -114,14 +115,20 @@ class VaBQuerySelector(QuerySelector):
         How a batch is chosen. "diverse": one row after the other, each the one with the
         largest product of its score and its squared distance to the nearest row that is
         labeled or chosen already, in the features of the last layer (without a network, in
-        the columns that the classifier sees, each divided by its range); ``beta`` says how
-        much of that is left to chance. "rebalance": by
+        the columns that the classifier sees, each divided by its range); ``class_weight``
+        says which classes count more, and ``beta`` how much is left to chance. "rebalance": by
         score and scarcity of the class, while the expected class of each pick is added to
         the class counts. "top": the highest scores (the paper), which tend to be alike, and
         with ``posterior="normalized"`` of the two or three most difficult classes.
+    class_weight : dict, "balanced" or None, default="balanced"
+        With ``batch="diverse"``, what a mistake in each class counts: the score is multiplied
+        by the weight of the row's class, in the expectation. "balanced":
+        :math:`1 / (K p(\hat y_n))` for K classes, so that every class counts the same
+        however few its labels, as in balanced accuracy. None: every row counts the same. A
+        dict has weights above 0 by class; classes that it does not name have 1.
     beta : "odds" or float, default="odds"
-        With ``batch="diverse"``, how closely the batch follows the scores, above 0: each
-        score is multiplied by :math:`e^{g / \beta}` with noise g of a Gumbel distribution,
+        With ``batch="diverse"``, how closely the batch follows the weighted scores, above 0:
+        each is multiplied by :math:`e^{g / \beta}` with noise g of a Gumbel distribution,
         which alone, without distances, would draw rows in proportion to the score to the
         power of beta. ``float("inf")``: no noise. "odds": the odds that the likeliest class
         is the right one, by the posterior and averaged over the pool, so that a classifier
@@ -221,7 +228,7 @@ class VaBQuerySelector(QuerySelector):
         Variance of the Gaussian decoder.
     temperature_ : float
         What the log-likelihoods are divided by.
-    class_weight_ : float
+    class_term_weight_ : float
         Weight of the class loss beside them.
     expected_error_ : float
         Probability that the likeliest class of a pool row is not its own, by the
@@ -294,6 +301,7 @@ class VaBQuerySelector(QuerySelector):
         "use_difficulty": ["boolean"],
         "use_prior": ["boolean"],
         "batch": [StrOptions({"diverse", "rebalance", "top"})],
+        "class_weight": [dict, StrOptions({"balanced"}), None],
         "beta": [StrOptions({"odds"}), Interval(Real, 0, None, closed="right")],
         "smoothing": [Interval(Real, 0, None, closed="neither")],
         "block_size": [Interval(Integral, 1, None, closed="left"), "array-like"],
@@ -333,6 +341,7 @@ class VaBQuerySelector(QuerySelector):
         use_difficulty: bool = True,
         use_prior: bool = True,
         batch: str = "diverse",
+        class_weight: dict[Any, float] | str | None = "balanced",
         beta: str | float = "odds",
         smoothing: float = 1.0,
         block_size: int | Sequence[int] = 10,
@@ -371,6 +380,7 @@ class VaBQuerySelector(QuerySelector):
         self.use_difficulty = use_difficulty
         self.use_prior = use_prior
         self.batch = batch
+        self.class_weight = class_weight
         self.beta = beta
         self.smoothing = smoothing
         self.block_size = block_size
@@ -468,6 +478,7 @@ class VaBQuerySelector(QuerySelector):
     def _check_needs(self, estimator: Any) -> None:
         super()._check_needs(estimator)
         self._block_sizes()
+        self._check_class_weight()
         self._check_layers(estimator)
         if self.difficulty == "out_of_fold" and is_frozen(estimator):
             raise ValueError(
@@ -475,6 +486,29 @@ class VaBQuerySelector(QuerySelector):
                 "FrozenEstimator does not allow. Pass the estimator itself, or use "
                 "difficulty='labeled'."
             )
+
+    def _check_class_weight(self) -> None:
+        if not isinstance(self.class_weight, dict):
+            return
+        unknown = [label for label in self.class_weight if label not in self.classes_.tolist()]
+        if unknown:
+            raise ValueError(
+                f"class_weight names {unknown}, which are not among the classes "
+                f"{self.classes_.tolist()}. Name existing ones only, or pass classes=."
+            )
+        weights = np.array(list(self.class_weight.values()))
+        if weights.dtype.kind not in "iuf" or not np.all((weights > 0) & np.isfinite(weights)):
+            raise ValueError(
+                f"class_weight={self.class_weight} must have a number above 0 for each class."
+            )
+
+    def _weight_of_classes(self) -> np.ndarray:
+        """What a mistake in each class counts, (n_classes,)."""
+        if self.class_weight == "balanced":
+            weights: np.ndarray = 1.0 / (len(self.prior_) * self.prior_)
+            return weights
+        given = self.class_weight if isinstance(self.class_weight, dict) else {}
+        return np.array([float(given.get(label, 1.0)) for label in self.classes_.tolist()])
 
     def _check_layers(self, estimator: Any) -> None:
         classifier = unwrap(estimator)[1]
@@ -658,7 +692,8 @@ class VaBQuerySelector(QuerySelector):
         else:
             scales = float(self.temperature), 1.0
         self.temperature_ = likelihood.temperature = scales[0]
-        self.class_weight_ = likelihood.class_weight = scales[1] if self.class_term else 0.0
+        weight = scales[1] if self.class_term else 0.0
+        self.class_term_weight_ = likelihood.class_term_weight = weight
         likelihood.prior = self.prior_
         if self._view.has_probabilities:
             likelihood.classifier_weight = float(self.classifier_weight)
@@ -725,8 +760,17 @@ class VaBQuerySelector(QuerySelector):
         return self._score(X, prepared)
 
     def _select_diverse(self, X: Any, n: int, prepared: Any) -> tuple[np.ndarray, np.ndarray]:
-        scores = self._score(X, prepared)
-        weights = self._weights(scores)
+        weigh = partial(
+            _scores_and_weights,
+            self._likelihood_score(),
+            self._likelihood,
+            self.prior_,
+            self._weight_of_classes(),
+        )
+        scores, class_weights = np.concatenate(list(self._map(weigh, X, prepared)), axis=1)
+        # The joint form is a log density, whose zero means nothing.
+        utility = scores - scores.min() if self.posterior == "joint" else scores
+        weights = self._left_to_chance(utility * class_weights)
         # By weight, so that rows at no distance at all follow it too. Of a pool too large to be
         # held in memory, those that have a chance.
         n_candidates = len(scores) if self.max_samples is None else max(n, self.max_samples)
@@ -744,19 +788,17 @@ class VaBQuerySelector(QuerySelector):
         minima = squared_distances_to_nearest(features, centers)
         return candidates[farthest_first(features, minima, n, weights[candidates])], scores
 
-    def _weights(self, scores: np.ndarray) -> np.ndarray:
-        """Scores, and as much chance as ``beta`` allows: at least 0, up to a common factor."""
-        if self.posterior == "joint":  # a log density, whose zero means nothing
-            scores = scores - scores.min()
+    def _left_to_chance(self, weights: np.ndarray) -> np.ndarray:
+        """Weights times as much noise as ``beta`` allows, up to a common factor."""
         if np.isinf(self.beta_):
-            return scores
+            return weights
         rng = np.random.default_rng(derive_seed(self._seed, "batch"))
-        noise = rng.gumbel(size=len(scores))
+        noise = rng.gumbel(size=len(weights))
         noise -= noise.max()
         # So that no factor is rounded to 0. Where that limits beta the noise decides anyway.
         beta = max(self.beta_, -noise.min() / LARGEST_EXPONENT)
-        weights: np.ndarray = scores * np.exp(noise / beta)
-        return weights
+        noisy: np.ndarray = weights * np.exp(noise / beta)
+        return noisy
 
     def _read_last_tap(self, X: Any, positions: np.ndarray) -> np.ndarray:
         """What the last layer says about rows of the pool; of these alone it is held."""
@@ -847,6 +889,18 @@ def _scores(
     score: Callable[[np.ndarray], np.ndarray], likelihood: ClassLikelihood, features: Features
 ) -> np.ndarray:
     return score(likelihood(features))
+
+
+def _scores_and_weights(
+    score: Callable[[np.ndarray], np.ndarray],
+    likelihood: ClassLikelihood,
+    prior: np.ndarray,
+    class_weight: np.ndarray,
+    features: Features,
+) -> np.ndarray:
+    """Scores, and the expected weights of the classes of the rows: (2, n)."""
+    log_likelihood = likelihood(features)
+    return np.stack([score(log_likelihood), expected_weight(log_likelihood, prior, class_weight)])
 
 
 def _early_scores(
