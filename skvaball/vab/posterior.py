@@ -74,7 +74,7 @@ def expected_weight(
 
     With weights of 1 / (K p(yhat_n)) it is the density of x among K equally frequent
     classes over that among classes as frequent as the prior says: the importance weight
-    by which a sum over rows becomes one over a balanced population.
+    by which a sum over rows that are so distributed becomes one over a balanced population.
 
     Parameters
     ----------

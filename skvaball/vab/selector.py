@@ -57,7 +57,7 @@ FOLDS = 5
 EARLY_DRAWS = 8
 #: Rows that are scored at once.
 CHUNK_ROWS = 4096
-#: What a factor that stands for chance may be, as an exponent of e, below the largest.
+#: Largest exponent of e by which noise may lower a weight.
 LARGEST_EXPONENT = 500.0
 #: A decoder that reproduces its target exactly would have no variance to divide by.
 MIN_VARIANCE = 1e-8
@@ -75,9 +75,10 @@ class VaBQuerySelector(QuerySelector):
 
     The autoencoder is trained on the pool with the classifier's predicted labels. By
     default its likelihood is pooled with what the classifier itself says, the score is
-    the expected surprise at a right prediction, and a batch is chosen for its scores and
-    for being spread out; ``docs/defaults.md`` has the measurements behind that. The
-    settings of the paper are those of :meth:`from_paper`.
+    the expected surprise at a right prediction, and a batch is chosen for its scores,
+    weighted by class, for being spread out, and to some extent by chance;
+    ``docs/defaults.md`` has the measurements behind that. The settings of the paper are
+    those of :meth:`from_paper`.
 
     Parameters
     ----------
@@ -121,11 +122,13 @@ class VaBQuerySelector(QuerySelector):
         the class counts. "top": the highest scores (the paper), which tend to be alike, and
         with ``posterior="normalized"`` of the two or three most difficult classes.
     class_weight : dict, "balanced" or None, default="balanced"
-        With ``batch="diverse"``, what a mistake in each class counts: the score is multiplied
-        by the weight of the row's class, in the expectation. "balanced":
-        :math:`1 / (K p(\hat y_n))` for K classes, so that every class counts the same
-        however few its labels, as in balanced accuracy. None: every row counts the same. A
-        dict has weights above 0 by class; classes that it does not name have 1.
+        With ``batch="diverse"``, what a mistake in each class counts: the score (with
+        ``posterior="joint"`` what it is above the lowest in the pool) is multiplied by the
+        weight of the row's class, in the expectation. "balanced": :math:`1 / (K p(\hat y_n))`
+        for K classes and the shares in ``prior_``, so that every class counts the same
+        however small its share, as in balanced accuracy; nothing with ``use_prior=False``,
+        which makes the shares equal. None: every row counts the same. A dict has finite
+        weights above 0 by class; classes that it does not name have 1.
     beta : "odds" or float, default="odds"
         With ``batch="diverse"``, how closely the batch follows the weighted scores, above 0:
         each is multiplied by :math:`e^{g / \beta}` with noise g of a Gumbel distribution,
@@ -204,7 +207,8 @@ class VaBQuerySelector(QuerySelector):
     verbose : int, default=0
         1 prints the time of each stage, 2 each epoch as well.
     random_state : int, RandomState instance or None, default=None
-        Seed of the autoencoder, of its draws, and of a classifier that is fitted here.
+        Seed of the autoencoder, of its draws, of the chance in a batch, and of a classifier
+        that is fitted here.
 
     Attributes
     ----------
@@ -496,11 +500,11 @@ class VaBQuerySelector(QuerySelector):
                 f"class_weight names {unknown}, which are not among the classes "
                 f"{self.classes_.tolist()}. Name existing ones only, or pass classes=."
             )
-        weights = np.array(list(self.class_weight.values()))
-        if weights.dtype.kind not in "iuf" or not np.all((weights > 0) & np.isfinite(weights)):
-            raise ValueError(
-                f"class_weight={self.class_weight} must have a number above 0 for each class."
-            )
+        for weight in self.class_weight.values():
+            if not isinstance(weight, Real) or not 0 < float(weight) < np.inf:
+                raise ValueError(
+                    f"class_weight={self.class_weight} must have finite numbers above 0 as weights."
+                )
 
     def _weight_of_classes(self) -> np.ndarray:
         """What a mistake in each class counts, (n_classes,)."""
@@ -614,6 +618,7 @@ class VaBQuerySelector(QuerySelector):
         self._counts = self.prior_ * (len(codes) + self.smoothing * n_classes)
         if not self.use_prior:
             self.prior_ = np.full(n_classes, 1.0 / n_classes)
+        self._class_weights = self._weight_of_classes()
 
     def _train_vae(
         self, standardized: np.ndarray, pool: Features, block_sizes: list[int]
@@ -675,11 +680,15 @@ class VaBQuerySelector(QuerySelector):
         self._calibrate(decoded, sample.probabilities)
         favoured = self._likelihood.evidence(decoded).argmax(axis=1)
         self.likelihood_agreement_ = float(np.mean(favoured == codes))
-        posterior = class_posterior(self._likelihood(sample), self.prior_)
+        self._count_on(self._likelihood.of(decoded, sample.probabilities))
+        _warn_if_nothing_learned(favoured, codes, len(self.classes_))
+
+    def _count_on(self, log_likelihood: np.ndarray) -> None:
+        """How often the posterior expects to be right, and what a batch makes of it."""
+        posterior = class_posterior(log_likelihood, self.prior_)
         self.expected_error_ = error = float(np.mean(1.0 - posterior.max(axis=1)))
         odds = (1.0 - error) / error if error > 0 else np.inf
         self.beta_ = odds if self.beta == "odds" else float(self.beta)
-        _warn_if_nothing_learned(favoured, codes, len(self.classes_))
 
     def _calibrate(self, decoded: Decoded, probabilities: np.ndarray) -> None:
         """Weigh the parts of the likelihood against each other."""
@@ -765,7 +774,7 @@ class VaBQuerySelector(QuerySelector):
             self._likelihood_score(),
             self._likelihood,
             self.prior_,
-            self._weight_of_classes(),
+            self._class_weights,
         )
         scores, class_weights = np.concatenate(list(self._map(weigh, X, prepared)), axis=1)
         # The joint form is a log density, whose zero means nothing.
