@@ -135,8 +135,11 @@ class VaBQuerySelector(QuerySelector):
         which alone, without distances, would draw rows in proportion to the score to the
         power of beta. ``float("inf")``: no noise. "odds": the odds that the likeliest class
         is the right one, by the posterior and averaged over the pool, so that a classifier
-        that is right nine times out of ten is followed closely (9), and one that knows
-        nothing hardly at all.
+        that expects to be right nine times out of ten is followed closely (9), and one that
+        expects to be wrong about most rows hardly at all. That is no better than the
+        probabilities are: decision trees, nearest neighbors and classifiers without
+        ``predict_proba`` are too sure of themselves, random forests too unsure. Calibrate
+        them (:class:`sklearn.calibration.CalibratedClassifierCV`), or give a number.
     smoothing : float, default=1.0
         Laplace smoothing of difficulty and prior, above 0.
     block_size : int or sequence of int, default=10
