@@ -683,11 +683,11 @@ class VaBQuerySelector(QuerySelector):
         self._calibrate(decoded, sample.probabilities)
         favoured = self._likelihood.evidence(decoded).argmax(axis=1)
         self.likelihood_agreement_ = float(np.mean(favoured == codes))
-        self._count_on(self._likelihood.of(decoded, sample.probabilities))
+        self._measure_odds(self._likelihood.of(decoded, sample.probabilities))
         _warn_if_nothing_learned(favoured, codes, len(self.classes_))
 
-    def _count_on(self, log_likelihood: np.ndarray) -> None:
-        """How often the posterior expects to be right, and what a batch makes of it."""
+    def _measure_odds(self, log_likelihood: np.ndarray) -> None:
+        """How often the posterior expects to be wrong, and the odds that a batch goes by."""
         posterior = class_posterior(log_likelihood, self.prior_)
         self.expected_error_ = error = float(np.mean(1.0 - posterior.max(axis=1)))
         odds = (1.0 - error) / error if error > 0 else np.inf
@@ -772,17 +772,8 @@ class VaBQuerySelector(QuerySelector):
         return self._score(X, prepared)
 
     def _select_diverse(self, X: Any, n: int, prepared: Any) -> tuple[np.ndarray, np.ndarray]:
-        weigh = partial(
-            _scores_and_weights,
-            self._likelihood_score(),
-            self._likelihood,
-            self.prior_,
-            self._class_weights,
-        )
-        scores, class_weights = np.concatenate(list(self._map(weigh, X, prepared)), axis=1)
-        # The joint form is a log density, whose zero means nothing.
-        utility = scores - scores.min() if self.posterior == "joint" else scores
-        weights = self._left_to_chance(utility * class_weights)
+        scores, weights = self._weighted_scores(X, prepared)
+        weights = self._left_to_chance(weights)
         # By weight, so that rows at no distance at all follow it too. Of a pool too large to be
         # held in memory, those that have a chance.
         n_candidates = len(scores) if self.max_samples is None else max(n, self.max_samples)
@@ -799,6 +790,20 @@ class VaBQuerySelector(QuerySelector):
             centers = centers / unit
         minima = squared_distances_to_nearest(features, centers)
         return candidates[farthest_first(features, minima, n, weights[candidates])], scores
+
+    def _weighted_scores(self, X: Any, prepared: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Scores of all rows, and what they are with the weights of the classes, at least 0."""
+        weigh = partial(
+            _scores_and_weights,
+            self._likelihood_score(),
+            self._likelihood,
+            self.prior_,
+            self._class_weights,
+        )
+        scores, class_weights = np.concatenate(list(self._map(weigh, X, prepared)), axis=1)
+        # The joint form is a log density, whose zero means nothing.
+        utility = scores - scores.min() if self.posterior == "joint" else scores
+        return scores, utility * class_weights
 
     def _left_to_chance(self, weights: np.ndarray) -> np.ndarray:
         """Weights times as much noise as ``beta`` allows, up to a common factor."""
