@@ -255,6 +255,37 @@ def test_two_processes_share_a_store_and_the_work(finished, tmp_path):
     )
 
 
+def test_threads_of_one_process_give_the_same_results(finished, tmp_path):
+    # Whether the autoencoder learned nothing is told by a warning, and warnings belong to the
+    # process: at once, one run was told of the other's.
+    _, protocol, store, _ = finished
+    path = tmp_path / "r.db"
+    with parallel_config(backend="threading"):
+        run(protocol, STRATEGIES, [0, 1], path, n_jobs=2)
+    rounds, expected = (
+        s.rounds().query("strategy in @STRATEGIES").sort_values(RESULTS[:5], ignore_index=True)
+        for s in (ResultStore(path), store)
+    )
+    assert expected["nothing_learned"].any()
+    assert rounds[RESULTS].equals(expected[RESULTS])
+
+
+def test_a_run_stays_on_its_worker(tmp_path):
+    # Parts of it that went to the cluster made its worker begin another run meanwhile.
+    distributed = pytest.importorskip("distributed", reason='needs the extra "dask"')
+    protocol = fast_protocol(tmp_path)
+    with (
+        distributed.LocalCluster(
+            n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None
+        ) as cluster,
+        distributed.Client(cluster),
+        parallel_config(backend="dask"),
+        distributed.get_task_stream() as tasks,
+    ):
+        run(protocol, ["margin", "small-vab"], [0], tmp_path / "r.db", n_jobs=-1)
+    assert {task["key"].rpartition("-")[0] for task in tasks.data} == {"batch_of__run_1_calls"}
+
+
 @pytest.mark.slow
 def test_a_dask_cluster_gives_the_same_results_also_when_a_worker_dies(finished, tmp_path):
     distributed = pytest.importorskip("distributed", reason='needs the extra "dask"')

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import threading
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +14,7 @@ import numpy as np
 import torch
 from filelock import FileLock, Timeout
 from imblearn.metrics import geometric_mean_score
-from joblib import Parallel, delayed
+from joblib import Parallel, delayed, parallel_config
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, recall_score
 from threadpoolctl import threadpool_limits
 
@@ -41,6 +43,10 @@ NETWORKS: dict[str, type[torch.nn.Module]] = {
     "resnet18": ResNet18,
     "resnet34": ResNet34,
 }
+
+#: Filters of warnings, numbers of threads and the memory belong to the process: of two runs
+#: that its threads did at once, one would be told what the other met.
+_PROCESS = threading.Lock()
 
 #: What the store has with each run, not with the protocol.
 _NOT_STORED: Any = {"name": True, "strategies": True, "training": {"balance"}}
@@ -101,7 +107,8 @@ def run_protocol(
         Where the data set is.
     n_jobs : int or None, default=None
         Runs at a time, through joblib: inside a ``joblib.parallel_config`` they go to a
-        Dask or Ray cluster whose workers share the file system.
+        Dask or Ray cluster whose workers share the file system. A run stays on its worker,
+        and the threads of one process take turns: give workers one thread each.
     device : str, default="cpu"
         Where networks are trained.
     threads : int, default=1
@@ -189,17 +196,27 @@ def _run(
     locks = Path(f"{settings.store}.locks")
     locks.mkdir(exist_ok=True)
     lock = FileLock(locks / ("-".join(map(str, key)).replace("/", "_") + ".lock"))
-    threads = torch.get_num_threads()
     try:
         # The lock is one of the operating system: it ends with the process, however that ends.
-        with lock.acquire(timeout=-1 if wait else 0), threadpool_limits(settings.threads):
-            torch.set_num_threads(settings.threads)
+        with _PROCESS, lock.acquire(timeout=-1 if wait else 0), _threads(settings.threads):
             _play(protocol, key, strategy, settings, store)
     except Timeout:
         return key, False
-    finally:
-        torch.set_num_threads(threads)
     return key, True
+
+
+@contextmanager
+def _threads(n: int) -> Iterator[None]:
+    """Let numpy, torch and joblib use so many threads, of this process only."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(n)
+    try:
+        # Without this configuration parts of a run would go to the cluster that has the run,
+        # and while it waited for them, its worker would begin another one.
+        with threadpool_limits(n), parallel_config(backend="threading", n_jobs=1):
+            yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _play(
