@@ -7,7 +7,9 @@ curve of balanced accuracy in %, with its standard deviation; what it is ahead o
 strategy by on the same seeds, ± half of the 95 % interval (Student's t: with five to ten seeds a
 bootstrap interval is too narrow), bold if that does not include zero, with the number of seeds; and
 last the part of the distance from entropy to the oracle that it covers, if that is a point or more.
-A seed counts for a pair where both have completed it.
+A seed counts for a pair where both have completed it. The last column is the mean over the
+protocols that have two seeds or more, each with the same weight: what can be said of these, not of
+data sets in general.
 """
 
 import argparse
@@ -22,24 +24,41 @@ from skvaball.experiments import ResultStore, curve_areas
 ORACLE, ENTROPY = "oracle", "entropy"
 
 
-def half_interval(differences: np.ndarray) -> float:
-    """Half the width of the 95 % interval of the mean."""
-    n = len(differences)
-    if n < 2:
-        return np.nan
-    return float(stats.t.ppf(0.975, n - 1) * differences.std(ddof=1) / np.sqrt(n))
+def mean_and_half_interval(samples: list[np.ndarray]) -> tuple[float, float]:
+    """The mean of the means of samples, and half the width of its 95 % interval.
+
+    The degrees of freedom are those of Welch and Satterthwaite; of one sample, its own.
+    """
+    mean = float(np.mean([sample.mean() for sample in samples]))
+    sizes = np.array([len(sample) for sample in samples])
+    if (sizes < 2).any():
+        return mean, np.nan
+    squares = np.array([sample.var(ddof=1) for sample in samples]) / sizes
+    freedom = squares.sum() ** 2 / (squares**2 / (sizes - 1)).sum()
+    return mean, float(stats.t.ppf(0.975, freedom) * np.sqrt(squares.sum()) / len(samples))
 
 
-def difference(areas: pd.DataFrame, strategy: str, other: str) -> str:
-    """What the strategy is ahead of another by."""
-    if other not in areas:
-        return ""
-    differences = (areas[strategy] - areas[other]).dropna().to_numpy()
-    if not len(differences):
-        return ""
-    mean, half = differences.mean(), half_interval(differences)
+def shown(samples: list[np.ndarray]) -> str:
+    """What the strategy is ahead of another by; bold if zero is outside the interval."""
+    mean, half = mean_and_half_interval(samples)
     text = f"{mean:+.2f} ± {half:.2f}"
-    return f"{f'**{text}**' if abs(mean) > half else text} ({len(differences)})"
+    return f"**{text}**" if abs(mean) > half else text
+
+
+def differences(areas: pd.DataFrame, strategy: str, other: str) -> np.ndarray:
+    """What the strategy is ahead of another by, on each seed that both have."""
+    if other not in areas:
+        return np.array([])
+    return (areas[strategy] - areas[other]).dropna().to_numpy()
+
+
+def comparison(areas: list[pd.DataFrame], strategy: str, other: str) -> list[str]:
+    """The cells of one row: each protocol, and their mean; nothing if there is nothing."""
+    samples = [differences(part, strategy, other) for part in areas]
+    cells = [f"{shown([sample])} ({len(sample)})" if len(sample) else "" for sample in samples]
+    enough = [sample for sample in samples if len(sample) > 1]
+    mean = f"{shown(enough)} (of {len(enough)})" if len(enough) > 1 else ""
+    return [*cells, mean] if any(cells) else []
 
 
 def way_to_the_oracle(areas: pd.DataFrame, strategy: str) -> str:
@@ -63,16 +82,15 @@ def table(rounds: pd.DataFrame, strategy: str, protocols: list[str]) -> str:
     areas = {name: part for name, part in areas.items() if strategy in part}
     own = [part[strategy].dropna() for part in areas.values()]
     rows = [
-        ["", *areas],
-        ["---"] * (len(areas) + 1),
-        [f"area of {strategy}", *(f"{x.mean():.1f} ± {x.std():.1f} ({len(x)})" for x in own)],
+        ["", *areas, "mean"],
+        ["---"] * (len(areas) + 2),
+        [f"area of {strategy}", *(f"{x.mean():.1f} ± {x.std():.1f} ({len(x)})" for x in own), ""],
     ]
     for other in dict.fromkeys(rounds["strategy"]):
-        if other != strategy:
-            cells = [difference(part, strategy, other) for part in areas.values()]
-            rows += [[f"minus {other}", *cells]] if any(cells) else []
+        cells = comparison(list(areas.values()), strategy, other) if other != strategy else []
+        rows += [[f"minus {other}", *cells]] if cells else []
     way = [way_to_the_oracle(part, strategy) for part in areas.values()]
-    rows.append(["way from entropy to the oracle", *way])
+    rows.append(["way from entropy to the oracle", *way, ""])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
