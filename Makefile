@@ -76,7 +76,7 @@ docs: install ## Build the documentation in docs/_build/html, and run its exampl
 demo: install ## Run the demo
 	@$(VENV)/bin/skvaball demo
 
-bench: install ## Run the benchmarks, one after the other; results as JSON in build/bench
+bench: install ## Run the benchmarks, one after the other; some write JSON to build/bench
 	@mkdir -p build/bench
 	@set -e; for script in benchmarks/bench_*.py; do \
 		echo "== $$script"; \

@@ -38,12 +38,32 @@ PENULTIMATE = "penultimate"
 
 
 class Features(NamedTuple):
-    """Features of rows, the taps side by side, and the classifier's predictions for them."""
+    """Features of rows, the taps side by side, and the classifier's predictions for them.
 
-    values: np.ndarray  # (n, sum(widths)) float32
-    widths: list[int]  # features per tap
-    codes: np.ndarray  # (n,) int64, predicted classes
-    probabilities: np.ndarray  # (n, n_classes) float32; 1 for the predicted class if it has none
+    Attributes
+    ----------
+    values : ndarray of shape (n, sum(widths)), float32
+        The features.
+    widths : list of int
+        Features per tap.
+    codes : ndarray of shape (n,), int64
+        Predicted classes, as positions in the classifier's classes.
+    probabilities : ndarray of shape (n, n_classes), float32
+        1 for the predicted class if the classifier has none.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skvaball.features import Features
+    >>> features = Features(np.ones((3, 5)), [2, 3], np.array([0, 1, 1]), np.eye(2)[[0, 1, 1]])
+    >>> features.take([0, 2]).codes
+    array([0, 1])
+    """
+
+    values: np.ndarray
+    widths: list[int]
+    codes: np.ndarray
+    probabilities: np.ndarray
 
     def take(self, rows: Any) -> "Features":
         """Those of some rows.
@@ -89,6 +109,18 @@ class FeatureReader:
     ------
     ValueError
         If a layer does not exist, or features are not finite.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from skvaball.features import FeatureReader
+    >>> from skvaball.networks import DeepClassifier
+    >>> from skvaball.utils.classifiers import ClassifierView
+    >>> X, y = load_digits(return_X_y=True)
+    >>> net = DeepClassifier(max_epochs=2, random_state=0).fit(X, y)
+    >>> features = FeatureReader(ClassifierView(net, net.classes_), "penultimate").read(X[:10])
+    >>> features.values.shape, features.widths
+    ((10, 128), [128])
     """
 
     def __init__(
@@ -322,6 +354,13 @@ def torch_net(classifier: Any) -> Any:
     Returns
     -------
     skorch.NeuralNet or None
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from skvaball.features import torch_net
+    >>> torch_net(LogisticRegression()) is None
+    True
     """
     net = classifier if isinstance(classifier, NeuralNet) else getattr(classifier, "net_", None)
     return net if isinstance(net, NeuralNet) else None
@@ -405,7 +444,19 @@ def record_layers(module: nn.Module, names: tuple[str, ...] | None) -> Iterator[
     Yields
     ------
     object
-        What is recorded; its ``arrays`` has the outputs when the block ends.
+        What is recorded; its ``arrays(n_outputs)`` are the outputs, when the
+        block has ended, for a module with so many outputs.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skvaball.features import record_layers
+    >>> from skvaball.networks import MLP
+    >>> module = MLP(4, 3, hidden=(8,))
+    >>> with record_layers(module, None) as recorded:
+    ...     _ = module(torch.zeros(5, 4))
+    >>> [array.shape for array in recorded.arrays(3)]
+    [(5, 8)]
     """
     recorded = _Recorded(names)
     handles = []

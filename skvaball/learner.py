@@ -325,6 +325,8 @@ class ActiveLearner(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         ------
         ValueError
             If the pool is empty, has fewer than n rows, or other columns than in fit.
+        TypeError
+            If n is not an integer.
         """
         check_is_fitted(self)
         check_batch(n, X_pool)

@@ -39,6 +39,13 @@ class Split(NamedTuple):
     class_names : list of str
     rare : list of int
         Codes of the classes whose share among the labels is followed.
+
+    Examples
+    --------
+    >>> from skvaball.experiments import load_protocol, make_split
+    >>> split = make_split(load_protocol("digits"), 0)
+    >>> split.class_names[:3], split.images.shape[1:]
+    (['0', '1', '2'], (1, 8, 8))
     """
 
     X_train: np.ndarray
@@ -65,6 +72,12 @@ def make_split(protocol: Protocol, seed: int, folder: str | Path | None = None) 
     Returns
     -------
     Split
+
+    Examples
+    --------
+    >>> from skvaball.experiments import load_protocol, make_split
+    >>> make_split(load_protocol("digits"), 0).X_train.shape[1]
+    64
     """
     parts = load_parts(protocol, seed, folder)
     y_train, y_test = np.asarray(parts.target_train), np.asarray(parts.target_test)

@@ -112,6 +112,13 @@ class Protocol(_Section):
         The sections; see the protocols that are shipped for their fields.
     strategies : dict of str to StrategySection
         Strategies that only this protocol has, such as settings of an ablation.
+
+    Examples
+    --------
+    >>> from skvaball.experiments import load_protocol
+    >>> protocol = load_protocol("neu-small")
+    >>> protocol.rounds.start, protocol.rounds.batch, protocol.network.kind
+    (250, 250, 'small-resnet')
     """
 
     name: str
@@ -140,6 +147,12 @@ def shipped_protocols() -> list[str]:
     -------
     list of str
         Their names, sorted.
+
+    Examples
+    --------
+    >>> from skvaball.experiments import shipped_protocols
+    >>> "digits" in shipped_protocols()
+    True
     """
     folder = resources.files("skvaball.experiments") / "protocols"
     return sorted(f.name.removesuffix(".toml") for f in folder.iterdir())

@@ -124,6 +124,17 @@ def run_protocol(
     ValueError
         If a strategy or balance is unknown, or the store has other settings under the same
         name.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from skvaball.experiments import ResultStore, load_protocol, run_protocol
+    >>> store = ResultStore(tempfile.mkdtemp() + "/results.db")
+    >>> for key in run_protocol(load_protocol("digits"), ["random"], [0], store):
+    ...     print(key.strategy, key.seed)
+    random 0
+    >>> store.rounds()["n_labeled"].tolist()[:3]
+    [20, 40, 60]
     """
     unknown = [name for name in balances or [] if name not in BALANCES]
     if unknown:

@@ -458,7 +458,7 @@ def labels_to_reach(
 class FriedmanResult(NamedTuple):
     """Ranks of strategies over data sets, and tests of them.
 
-    Parameters
+    Attributes
     ----------
     ranks : Series
         Mean rank of each strategy, 1 for the best; ties share their ranks.
@@ -470,6 +470,14 @@ class FriedmanResult(NamedTuple):
         p-value of each pair, corrected for the number of pairs.
     n_data_sets : int
         Data sets that were ranked.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from skvaball.experiments.statistics import friedman_ranks
+    >>> result = friedman_ranks(pd.DataFrame({"a": [1, 2, 3], "b": [2, 3, 4], "c": [3, 4, 5]}))
+    >>> round(result.p, 3), result.n_data_sets
+    (0.05, 3)
     """
 
     ranks: pd.Series

@@ -104,7 +104,24 @@ _gallery = Table(
 
 
 class RunKey(NamedTuple):
-    """What tells one run from all others."""
+    """What tells one run from all others.
+
+    Attributes
+    ----------
+    protocol : str
+        Name of the protocol.
+    balance : {"none", "sampling", "logit_adjustment"}
+        How the training answered to imbalanced labels.
+    strategy : str
+        Name of the strategy.
+    seed : int
+
+    Examples
+    --------
+    >>> from skvaball.experiments import RunKey
+    >>> RunKey("digits", "none", "vab", 0).strategy
+    'vab'
+    """
 
     protocol: str
     balance: str

@@ -124,6 +124,12 @@ def find_strategies(protocol: Protocol, names: Iterable[str]) -> list[Strategy]:
     ------
     ValueError
         If there is no such strategy, or it does not take its parameters.
+
+    Examples
+    --------
+    >>> from skvaball.experiments import find_strategies, load_protocol
+    >>> [strategy.name for strategy in find_strategies(load_protocol("digits"), ["vab", "oracle"])]
+    ['vab', 'oracle']
     """
     return [_find(protocol, name) for name in names]
 

@@ -130,8 +130,19 @@ class ResNet18(ResNet):
 
     Parameters
     ----------
-    in_channels, n_classes, dropout
-        As in :class:`ResNet`.
+    in_channels : int
+        Channels of the images.
+    n_classes : int
+        Outputs.
+    dropout : float, default=0.0
+        Dropout before each residual block, in [0, 1).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skvaball.networks import ResNet18
+    >>> ResNet18(3, 10)(torch.zeros(2, 3, 32, 32)).shape
+    torch.Size([2, 10])
     """
 
     def __init__(self, in_channels: int, n_classes: int, dropout: float = 0.0) -> None:
@@ -143,8 +154,19 @@ class ResNet34(ResNet):
 
     Parameters
     ----------
-    in_channels, n_classes, dropout
-        As in :class:`ResNet`.
+    in_channels : int
+        Channels of the images.
+    n_classes : int
+        Outputs.
+    dropout : float, default=0.0
+        Dropout before each residual block, in [0, 1).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skvaball.networks import ResNet34
+    >>> ResNet34(3, 10)(torch.zeros(2, 3, 32, 32)).shape
+    torch.Size([2, 10])
     """
 
     def __init__(self, in_channels: int, n_classes: int, dropout: float = 0.0) -> None:
@@ -158,8 +180,21 @@ class SmallResNet(ResNet):
 
     Parameters
     ----------
-    in_channels, n_classes, dropout, stem_stride
-        As in :class:`ResNet`.
+    in_channels : int
+        Channels of the images.
+    n_classes : int
+        Outputs.
+    dropout : float, default=0.0
+        Dropout before each residual block, in [0, 1).
+    stem_stride : int, default=1
+        Stride of the first convolution.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skvaball.networks import SmallResNet
+    >>> SmallResNet(3, 10)(torch.zeros(2, 3, 32, 32)).shape
+    torch.Size([2, 10])
     """
 
     def __init__(

@@ -41,7 +41,8 @@ from skvaball.utils.rows import is_lazy, n_rows, take_rows
 class QuerySelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Base class of query strategies: estimators that score the rows of a pool.
 
-    A strategy of your own implements two methods and inherits the rest:
+    A strategy of your own implements ``_score``, and ``_fit_pool`` if its scores need
+    something that is learned from the pool; it inherits the rest:
 
     ``_fit_pool(X_labeled, codes, X_pool)``
         Learn what the scores need. ``codes`` are the labels as positions in
@@ -83,6 +84,19 @@ class QuerySelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         Number of features seen in fit.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the features, if X had any.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from skvaball.selectors import QuerySelector
+    >>> class UnsureSelector(QuerySelector):
+    ...     def _score(self, X):
+    ...         return 1 - self._view.predict_proba(X).max(axis=1)
+    >>> X, y = load_iris(return_X_y=True)
+    >>> selector = UnsureSelector(LogisticRegression(max_iter=500))
+    >>> selector.fit_pool(X[::10], y[::10], X).select(X, 3).shape
+    (3,)
     """
 
     _parameter_constraints: dict[str, Any] = {  # noqa: RUF012 (scikit-learn's convention)
@@ -311,6 +325,8 @@ class QuerySelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         ------
         ValueError
             If the pool is empty or has fewer than n rows.
+        TypeError
+            If n is not an integer.
         """
         check_is_fitted(self)
         check_batch(n, X_pool)

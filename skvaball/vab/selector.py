@@ -134,16 +134,16 @@ class VaBQuerySelector(QuerySelector):
         each is multiplied by :math:`e^{g / \beta}` with noise g of a Gumbel distribution,
         which alone, without distances, would draw rows in proportion to the score to the
         power of beta. ``float("inf")``: no noise. "odds": the odds that the likeliest class
-        is the right one, by the posterior and averaged over the pool, so that a classifier
-        that expects to be right nine times out of ten is followed closely (9), and one that
-        expects to be wrong about most rows hardly at all. That is no better than the
-        probabilities are: decision trees, nearest neighbors and classifiers without
+        is the right one, by the posterior and averaged over at most 1,024 rows of the pool, so
+        that a classifier that expects to be right nine times out of ten is followed closely
+        (9), and one that expects to be wrong about most rows hardly at all. That is no better
+        than the probabilities are: decision trees, nearest neighbors and classifiers without
         ``predict_proba`` are too sure of themselves, random forests too unsure. Calibrate
         them (:class:`sklearn.calibration.CalibratedClassifierCV`), or give a number.
     smoothing : float, default=1.0
         Laplace smoothing of difficulty and prior, above 0.
     block_size : int or sequence of int, default=10
-        Latent dimensions of each class; a sequence has one number per class.
+        Latent dimensions of each class, at least 1; a sequence has one number per class.
     activity : {"square", "abs", "sigmoid"}, default="square"
         Activity of a latent value z in a class block (Eq. 7): z^2, abs(z) or sigmoid(z).
     projection : {"learned", "fixed"}, default="learned"
@@ -152,12 +152,12 @@ class VaBQuerySelector(QuerySelector):
     mask_in_training : bool, default=True
         Whether the block of the predicted class is set to zero in training as well.
     n_units : int, default=128
-        Outputs of the projection per tap.
+        Outputs of the projection per tap, at least 1.
     hidden : sequence of int, default=(128, 128, 128)
-        Widths of the hidden layers of encoder and decoder.
+        Widths of the hidden layers of encoder and decoder, at least 1 each.
     n_draws : int, default=8
-        Monte-Carlo draws of the latent variables per row and class (Eq. 9); powers of two
-        are spread best. The paper has 100.
+        Monte-Carlo draws of the latent variables per row and class (Eq. 9), at least 1;
+        powers of two are spread best. The paper has 100.
     confidence : float or None, default=0.99
         With ``batch="top"`` and at least 16 draws, a query gives all draws only to rows that
         might be among the n highest or not; the others are left after 8 draws. This is the
@@ -165,10 +165,11 @@ class VaBQuerySelector(QuerySelector):
         (0, 1). None: all draws for every row. ``score_samples`` and ``transform`` use all
         draws always.
     decoder_variance : "ml" or float, default="ml"
-        Variance of the Gaussian decoder in the likelihood; "ml" is its
+        Variance of the Gaussian decoder in the likelihood, above 0; "ml" is its
         maximum-likelihood value, the mean squared error on the pool.
     temperature : "calibrated" or float, default="calibrated"
-        Divides the log-likelihoods: above 1 softens the posterior over the classes.
+        Divides the log-likelihoods, above 0: more than 1 softens the posterior over the
+        classes.
         "calibrated" is the value at which that posterior is closest to the classifier's
         probabilities on the pool; the paper has none, which is 1.
     class_term : bool, default=True
@@ -181,15 +182,15 @@ class VaBQuerySelector(QuerySelector):
         from 0 to 1: two opinions, pooled by their geometric mean. Counts for nothing with
         a classifier that has no probabilities. The paper has the autoencoder alone, 0.
     lr : float, default=0.003
-        Learning rate of Adam. The paper has 0.0001.
+        Learning rate of Adam, above 0. The paper has 0.0001.
     max_epochs : int or "auto", default="auto"
         Passes over the pool. "auto" is 10, and more for small pools, so that there are at
         least 200 training steps. The paper has 20.
     batch_size : int, default=256
-        Rows per training step, and per forward pass of the classifier.
+        Rows per training step, and per forward pass of the classifier; at least 2.
     max_samples : int or None, default=65536
-        Rows of the pool on which the autoencoder is trained: a random sample of a larger
-        pool, whose features are then never held in memory together. None: all rows.
+        Rows of the pool on which the autoencoder is trained, at least 1: a random sample of
+        a larger pool, whose features are then never held in memory together. None: all rows.
     device : str, default="cpu"
         Where the autoencoder lives, such as "cuda". The classifier stays where it is.
     precision : {"float32", "tf32", "bfloat16"}, default="float32"
@@ -251,6 +252,16 @@ class VaBQuerySelector(QuerySelector):
         Number of features seen in fit.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the features, if X had any.
+
+    Raises
+    ------
+    ValueError
+        In ``fit``, if ``use_difficulty=False`` goes with ``posterior="normalized"``, if
+        ``class_weight`` names a class that is not there or has a weight that is not finite
+        and above 0, if ``block_size`` does not fit the classes, if ``layers`` are named for
+        a classifier that is no network, if ``difficulty="out_of_fold"`` meets a
+        ``FrozenEstimator`` or a single labeled row, or if the training of the autoencoder
+        diverges.
 
     Warns
     -----
@@ -420,7 +431,8 @@ class VaBQuerySelector(QuerySelector):
         per class, three hidden layers of 128, 100 draws, a trained projection of 128
         units per tap, no temperature, neither class loss nor classifier in the likelihood,
         difficulty and prior from the labeled rows, the n highest of the normalized scores.
-        Where the paper is silent the defaults of the class hold, but for batches of 64.
+        Where the paper is silent the defaults of the class hold, but for batches of 64,
+        all draws for every row and training on the whole pool.
 
         Parameters
         ----------
