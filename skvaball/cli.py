@@ -256,8 +256,11 @@ def _parse_seeds(text: str) -> list[int]:
             seeds = [int(part) for part in text.split(",")]
     except ValueError:
         seeds = []
-    if not seeds:
-        raise ValueError(f"seeds={text!r} names no seed. Expected START:STOP such as 0:10, or 3,5.")
+    if not seeds or min(seeds) < 0:
+        raise ValueError(
+            f"seeds={text!r} names no seed, or one below 0. Expected START:STOP such as 0:10, or "
+            "3,5."
+        )
     return seeds
 
 

@@ -22,11 +22,18 @@ from skvaball.utils.classifiers import (
     check_instance,
     fit_classifier,
     guarded,
+    is_frozen,
     is_skorch,
     unwrap,
     validates_itself,
 )
-from skvaball.utils.labels import as_labels, check_labels, is_missing, resolve_classes
+from skvaball.utils.labels import (
+    as_labels,
+    check_labels,
+    check_order_of_outputs,
+    is_missing,
+    resolve_classes,
+)
 from skvaball.utils.random import derive_seed, draw_seed
 from skvaball.utils.rows import as_rows, concat_rows, is_lazy, take_rows
 from skvaball.vab import VaBQuerySelector
@@ -54,7 +61,9 @@ class ActiveLearner(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
     selector : QuerySelector or None, default=None
         The query strategy; where its ``estimator``, ``classes`` or ``random_state`` is
         None it is given the learner's. None: :class:`~skvaball.vab.VaBQuerySelector`. With
-        a ``random_state`` of its own it begins every query with that.
+        a ``random_state`` of its own it begins every query with that; an ``estimator`` of
+        its own is fitted anew for each query, unless it is in a
+        :class:`~sklearn.frozen.FrozenEstimator`.
     classes : array-like of shape (n_classes,) or None, default=None
         All classes, if some may be missing from the labeled rows. A skorch net with an
         output for each of them needs it then.
@@ -167,6 +176,8 @@ class ActiveLearner(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
             labels = self._check_labels(y)
             check_consistent_length(X, labels)
             classes = resolve_classes(self.classes, labels)
+            if is_frozen(self._template()) and is_skorch(self._template()):
+                check_order_of_outputs(self.classes)
             seed = draw_seed(self.random_state)
             estimator = self._train(self._template(), X, labels, classes, seed)
             self.estimator_ = estimator
@@ -239,9 +250,10 @@ class ActiveLearner(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         """Whether to continue the training: asked for, and the classes are the same."""
         if not self.warm_start or not np.array_equal(classes, self.classes_):
             return False
-        # A network has an output for every class; others know those they have seen.
-        seen = np.unique(self.y_labeled_)
-        return is_skorch(self.estimator_) or np.array_equal(seen, np.unique(all_labels))
+        # A skorch net has an output for every class; others know those they were fitted with.
+        return is_skorch(self.estimator_) or np.array_equal(
+            self.estimator_.classes_, np.unique(all_labels)
+        )
 
     def _check_without_refit(self, X: Any, labels: np.ndarray) -> None:
         """Find out now what would fail in the next query or refit."""
@@ -324,11 +336,14 @@ class ActiveLearner(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If the pool is empty, has fewer than n rows, or other columns than in fit.
+            If the pool is empty, has fewer than n rows, or other columns than in fit, or
+            ``selector`` is none.
         TypeError
-            If n is not an integer.
+            If n is not an integer, or ``selector`` is a class.
         """
         check_is_fitted(self)
+        self._validate_params()  # the selector may have been replaced since fit
+        self._check_parts()
         check_batch(n, X_pool)
         if not isinstance(X_pool, Dataset):
             X_pool = self._check_rows(X_pool, reset=False)

@@ -18,7 +18,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from skvaball._progress import RoundProgress
 from skvaball.learner import ActiveLearner
 from skvaball.stopping import StoppingRule
-from skvaball.utils.classifiers import validates_itself
+from skvaball.utils.classifiers import check_instance, validates_itself
 from skvaball.utils.labels import check_labels, resolve_classes
 from skvaball.utils.random import derive_seed, draw_seed, set_random_states
 from skvaball.utils.rows import as_rows, n_rows, take_rows
@@ -344,6 +344,7 @@ class ActiveLearningSimulator(MetaEstimatorMixin, ClassifierMixin, BaseEstimator
             raise ValueError(
                 "ActiveLearningSimulator requires y to be passed, but the target y is None."
             )
+        check_instance("learner", self.learner)
         X = as_rows(X, allow_1d=validates_itself(self._template().estimator))
         validate_data(self, X, skip_check_array=True)
         labels = check_labels(y)
@@ -560,9 +561,9 @@ def learning_curve_scorer(
     Returns
     -------
     callable
-        ``scorer(simulator, X, y)`` returning a dict with "round_0", "round_1", ... With a
-        stopping rule, rounds that were not played have NaN, for the folds may end at
-        different ones.
+        ``scorer(simulator, X, y)`` returning a dict with "round_0", "round_1", ... Rounds
+        that were not played, because of a stopping rule or for want of rows, have NaN: the
+        folds may end at different ones.
 
     Examples
     --------
@@ -591,7 +592,6 @@ class _StagedScorer:
     def __call__(self, simulator: ActiveLearningSimulator, X: Any, y: Any) -> dict[str, float]:
         learners = simulator._kept_learners()
         scores = {f"round_{i}": self.scorer(learner, X, y) for i, learner in enumerate(learners)}
-        if simulator.stopping is not None:
-            for i in range(len(learners), simulator.n_rounds + 1):
-                scores[f"round_{i}"] = float("nan")
+        for i in range(len(learners), simulator.n_rounds + 1):
+            scores[f"round_{i}"] = float("nan")
         return scores

@@ -355,9 +355,9 @@ def test_report_of_a_store_that_is_not_there_says_so(tmp_path):
     assert "no store of results" in str(result.exception)
 
 
-@pytest.mark.parametrize("seeds", ["", "3:3", "a", "1:2:3", "0..3"])
+@pytest.mark.parametrize("seeds", ["", "3:3", "a", "1:2:3", "0..3", "-1:1"])
 def test_bad_seeds_are_named(seeds, tmp_path):
-    result = _invoke("run", "digits", "--seeds", seeds, "--store", tmp_path / "r.db")
+    result = _invoke("run", "digits", f"--seeds={seeds}", "--store", tmp_path / "r.db")
     assert "names no seed" in str(result.exception)
     assert "0:10" in str(result.exception)
 

@@ -26,6 +26,7 @@ from sklearn.datasets import load_digits
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.exceptions import NotFittedError
 from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LinearRegression, LogisticRegression, SGDClassifier
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.naive_bayes import GaussianNB
@@ -332,6 +333,10 @@ def test_warm_start_refits_when_a_class_that_was_announced_appears(estimator):
     learner.fit(X[:20], np.arange(20) % 2).teach(X[20:24], [0, 1, 2, 2])
     assert learner.predict(X).shape == (80,)
     np.testing.assert_array_equal(learner.estimator_.classes_, [0, 1, 2])
+    # The same when its first label came without a refit.
+    learner.fit(X[:20], np.arange(20) % 2).teach(X[20:22], [2, 2], refit=False)
+    learner.teach(X[22:24], [0, 1])
+    np.testing.assert_array_equal(learner.estimator_.classes_, [0, 1, 2])
 
 
 @pytest.mark.parametrize(
@@ -435,6 +440,44 @@ def test_minus_one_is_a_class_unless_it_is_said_to_be_missing():
         ActiveLearner(LogisticRegression(), missing_label=-1).fit(X[START], labels)
 
 
+def test_the_selector_counts_minus_one_as_a_class_if_it_is_one():
+    learner = fitted(selector=EntropySelector())
+    learner.query(X[POOL], 5)
+    shifted = ActiveLearner(LogisticRegression(), EntropySelector(), random_state=0)
+    shifted.fit(X[START], y[START] - 1).query(X[POOL], 5)
+    expected = learner.selector_.score(X[POOL], y[POOL])
+    assert shifted.selector_.score(X[POOL], y[POOL] - 1) == expected
+
+
+@pytest.mark.parametrize(
+    ("classes", "message"),
+    [
+        ({0, 1, 2}, "must be a list of the classes"),
+        ([[0, 1, 2]], "must be a list of the classes"),
+        ([], "must be a list of the classes"),
+        ([0.0, 1.0, 2.0, np.nan], "missing value"),
+    ],
+)
+def test_classes_that_are_none_are_named(classes, message):
+    learner = ActiveLearner(LogisticRegression(), classes=classes)
+    with pytest.raises(ValueError, match=message):
+        learner.fit(X, y)
+
+
+def test_classes_in_another_order_than_the_outputs_of_a_net_are_refused():
+    trained, names = net().fit(X, y.astype(np.int64)), np.array(["rock", "jazz", "folk"])
+    swapped = {"classes": names.tolist()}
+    for fit in (
+        EntropySelector(trained, **swapped).fit_pool,
+        ActiveLearner(FrozenEstimator(trained), **swapped).fit,
+    ):
+        with pytest.raises(ValueError, match="are not sorted"):
+            fit(X[START], names[y[START]])
+    # What is trained here is trained on the codes of these classes, in any order.
+    learner = ActiveLearner(net(), MarginSelector(), random_state=0, **swapped)
+    assert learner.fit(X, names[y]).classes_.tolist() == sorted(names)
+
+
 @pytest.mark.parametrize("hole", [None, np.nan, pd.NA])
 @pytest.mark.parametrize("labels", [[0, 1, 2], ["x", "y", "zz"]])
 def test_missing_labels_are_an_error_that_counts_them(hole, labels):
@@ -487,6 +530,40 @@ def test_rows_taught_as_an_array_join_those_of_a_data_frame():
     with pytest.warns(UserWarning, match="feature names"):
         learner.teach(X[24:30], y[24:30])
     np.testing.assert_array_equal(np.asarray(learner.X_labeled_), X[:30])
+
+
+def test_numbered_columns_of_data_frames_are_paired_by_their_place():
+    table = pd.DataFrame(np.c_[y, X])  # the columns of the features are 1 to 5
+    model = make_pipeline(StandardScaler(), LogisticRegression())
+    learner = ActiveLearner(model, MarginSelector(), random_state=0)
+    learner.fit(table.iloc[START, 1:], y[START]).teach(pd.DataFrame(X[24:30]), y[24:30])
+    np.testing.assert_array_equal(np.asarray(learner.X_labeled_, dtype=np.float32), X[:30])
+    assert learner.query(table.iloc[30:, 1:], 3).shape == (3,)
+
+
+@pytest.mark.parametrize("taught", [pd.Categorical(["blue"]), ["blue"]])
+def test_categories_stay_categories(taught):
+    """Rows that have some of the categories, or new ones, do not turn the column into objects."""
+    colours = pd.Categorical(np.array(["green", "red"])[(X[:, 0] > 0).astype(int)])
+    table = pd.DataFrame({"size": X[:, 0], "colour": colours})
+    model = HistGradientBoostingClassifier(max_iter=5, categorical_features="from_dtype")
+    learner = ActiveLearner(model, MarginSelector(), random_state=0).fit(table[:24], y[:24])
+    learner.teach(table[24:25].assign(colour=pd.Categorical(["red"])), y[24:25], refit=False)
+    learner.teach(table[25:26].assign(colour=taught), y[25:26])
+    assert learner.X_labeled_["colour"].dtype.categories.tolist() == ["green", "red", "blue"]
+    assert learner.X_labeled_["colour"].tolist() == [*colours[:24], "red", "blue"]
+    assert learner.query(table[26:], 3).shape == (3,)
+
+
+def test_new_categories_of_an_ordered_column_are_refused():
+    sizes = pd.Series(pd.Categorical(["S", "L"] * 12, ["S", "L"], ordered=True))
+    table = pd.DataFrame({"size": sizes, "x": X[START, 0]})
+    encode = make_column_transformer((OneHotEncoder(handle_unknown="ignore"), ["size"]))
+    learner = ActiveLearner(make_pipeline(encode, LogisticRegression()), MarginSelector())
+    learner.fit(table, y[START])
+    with pytest.raises(ValueError, match=r"'size' has new categories \['M'\]"):
+        learner.teach(table[:1].assign(size=["M"]), y[:1])
+    assert len(learner.y_labeled_) == 24
 
 
 def test_data_frames_with_other_columns_are_refused():
@@ -545,6 +622,23 @@ TEXTS = [
     for b in ("apple", "pear", "plum", "sky", "sea", "wave")
 ]
 TOPICS = np.array(["fruit"] * 3 + ["water"] * 3)[np.arange(30) % 6]
+
+
+@pytest.mark.parametrize("first", [list, np.array, pd.Series])
+@pytest.mark.parametrize("second", [list, np.array, pd.Series])
+def test_texts_may_come_in_any_container(first, second):
+    model = make_pipeline(TfidfVectorizer(), LogisticRegression())
+    learner = ActiveLearner(model, EntropySelector(), random_state=0)
+    learner.fit(first(TEXTS[:12]), TOPICS[:12]).teach(second(TEXTS[12:20]), TOPICS[12:20])
+    assert list(learner.X_labeled_) == TEXTS[:20]
+
+
+def test_a_table_does_not_join_texts():
+    model = make_pipeline(TfidfVectorizer(), LogisticRegression())
+    learner = ActiveLearner(model, EntropySelector()).fit(pd.Series(TEXTS[:12]), TOPICS[:12])
+    with pytest.raises(ValueError, match="pass a Series"):
+        learner.teach(pd.DataFrame({"text": TEXTS[12:14]}), TOPICS[12:14])
+    assert len(learner.X_labeled_) == 12
 
 
 @hardly_trained
@@ -1034,6 +1128,12 @@ def test_a_refit_that_fails_leaves_the_learner_as_it_was():
             learner.fit(narrow, np.zeros(6))
         np.testing.assert_array_equal(learner.predict(X), before)
         assert learner.n_features_in_ == X.shape[1]
+
+
+def test_a_selector_that_was_replaced_is_looked_at_by_the_query():
+    learner = fitted().set_params(selector="margin")
+    with pytest.raises(ValueError, match="'selector' parameter"):
+        learner.query(X[POOL], 2)
 
 
 @pytest.mark.parametrize(

@@ -383,6 +383,21 @@ def test_warm_start_continues_and_otherwise_fit_starts_anew():
     assert len(cold.net_.history) == 3
 
 
+def test_training_that_diverges_is_an_error():
+    diverging = DeepClassifier(max_epochs=20, optimizer="sgd", lr=1e4, random_state=0)
+    with pytest.raises(ValueError, match=r"diverged.*Lower lr"):
+        diverging.fit(X, y)
+
+
+def test_images_without_channels_are_an_error_that_says_how_to_add_them():
+    images = np.zeros((6, 8, 8), dtype=np.float32)
+    with pytest.raises(ValueError, match=r"X\[:, None\]"):
+        DeepClassifier(max_epochs=1).fit(images, [0, 1] * 3)
+    assert DeepClassifier(max_epochs=1).fit(images[:, None], [0, 1] * 3).predict(
+        images[:, None]
+    ).shape == (6,)
+
+
 def test_warm_start_keeps_the_standardization():
     warm = DeepClassifier(max_epochs=1, warm_start=True, random_state=0).fit(X, y)
     mean = warm.mean_.copy()

@@ -352,6 +352,19 @@ def test_the_default_curve_is_of_balanced_accuracy():
     assert scores == {f"round_{i}": score for i, score in enumerate(expected)}
 
 
+@pytest.mark.parametrize("turn", [1, -1])
+def test_folds_that_run_out_of_rows_have_nan_from_there_on(turn):
+    folds = [(np.arange(45), np.arange(45, 60)), (np.arange(20), np.arange(45, 60))][::turn]
+    curves = cross_validate(simulator(n_rounds=4), X, y, cv=folds, scoring=learning_curve_scorer())
+    played = [np.isfinite(curves[f"test_round_{i}"]).tolist() for i in range(5)]
+    assert played == [[True, True]] * 3 + [[True, False][::turn]] * 2
+
+
+def test_a_class_in_place_of_a_learner_is_refused():
+    with pytest.raises(TypeError, match="learner=ActiveLearner is a class"):
+        ActiveLearningSimulator(ActiveLearner).fit(X, y)
+
+
 def test_scorers_travel_to_other_processes():
     run = simulator().fit(X, y)
     scorer = learning_curve_scorer("accuracy")

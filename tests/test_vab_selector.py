@@ -466,6 +466,12 @@ def test_an_autoencoder_that_learned_nothing_is_reported(logistic):
         tiny(logistic, max_epochs=1, lr=1e-9).fit(X, PARTLY)
 
 
+def test_an_autoencoder_that_counts_for_nothing_need_not_learn(logistic):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", NothingLearnedWarning)
+        tiny(logistic, max_epochs=1, lr=1e-9, classifier_weight=1.0).fit(X, PARTLY)
+
+
 def test_always_naming_the_dominant_class_counts_as_nothing_learned():
     """Agreement is averaged over classes: 0.95 of the rows in one class is no achievement."""
     kept = np.flatnonzero((y == 0) | (np.arange(len(y)) % 20 == 0))

@@ -224,13 +224,15 @@ class DeepClassifier(ClassifierMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If rows that are no images are to be augmented, the milestones are no numbers of
+            If X has neither two nor four dimensions and no module was named, the training
+            diverges, rows that are no images are to be augmented, the milestones are no numbers of
             epochs, a warm start meets other classes, or ``channels_last=True`` a module that
             it would crash.
         """
         X, y = validate_data(self, X, y, dtype=np.float32, allow_nd=True)
         check_classification_targets(y)
         self._check_augmentable(X)
+        self._check_shape(X)
         classes, codes, counts = np.unique(y, return_inverse=True, return_counts=True)
         continued = self.warm_start and hasattr(self, "net_")
         if continued and not np.array_equal(classes, self.classes_):
@@ -246,7 +248,25 @@ class DeepClassifier(ClassifierMixin, BaseEstimator):
                 self.mean_, self.scale_ = standardization(X)
                 self.net_ = self._build_net(X, counts)
             self.net_.partial_fit(self.network_input(X), codes.astype(np.int64))
+        self._check_converged()
         return self
+
+    def _check_shape(self, X: np.ndarray) -> None:
+        if self.module is None and X.ndim not in (2, 4):
+            raise ValueError(
+                f"X has shape {X.shape}. Expected rows of a table, (n, n_features), or images, "
+                "(n, n_channels, height, width): X[:, None] gives images of one channel that "
+                "dimension. For other rows name a module."
+            )
+
+    def _check_converged(self) -> None:
+        weights = self.net_.module_.state_dict().values()
+        finite = torch.stack([weight.isfinite().all() for weight in weights])
+        if not finite.cpu().numpy().all():  # one value is fetched from a GPU, not one per weight
+            raise ValueError(
+                "The training of the network diverged: it has weights that are not finite, and "
+                f"would predict nothing but NaN. Lower lr={self.lr}."
+            )
 
     def _check_augmentable(self, X: np.ndarray) -> None:
         if self.augment is not None and X.ndim != 4:

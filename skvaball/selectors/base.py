@@ -30,7 +30,9 @@ from skvaball.utils.classifiers import (
 from skvaball.utils.labels import (
     as_labels,
     check_labels,
+    check_order_of_outputs,
     encode,
+    is_class,
     is_missing,
     resolve_classes,
 )
@@ -62,7 +64,9 @@ class QuerySelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         The classifier whose labels are to be improved. Fitted: used as it is.
         Unfitted: a clone is fitted on the labeled rows. None: a
         :class:`~skvaball.networks.DeepClassifier`. Inside an
-        :class:`~skvaball.ActiveLearner`, None means the learner's own classifier.
+        :class:`~skvaball.ActiveLearner`, None means the learner's own classifier, and
+        another one is fitted anew for each query, unless it is in a
+        :class:`~sklearn.frozen.FrozenEstimator`.
     classes : array-like of shape (n_classes,) or None, default=None
         All classes, if some may be missing from the labeled rows.
     missing_label : object, default=-1
@@ -242,6 +246,8 @@ class QuerySelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         fitted = is_fitted(estimator)
         if fitted and not is_skorch(estimator):
             known.append(np.asarray(estimator.classes_))
+        elif fitted:
+            check_order_of_outputs(self.classes)
         self.classes_ = resolve_classes(self.classes, labels, *known)
         self._check_needs(estimator)
         if not fitted:
@@ -372,7 +378,8 @@ class QuerySelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         ----------
         X : array-like of shape (n, ...)
         y : array-like of shape (n,)
-            Labels; rows with a missing label are left out.
+            Labels; rows with a missing label are left out. ``missing_label`` counts as a
+            label if it is one of the classes.
 
         Returns
         -------
@@ -385,7 +392,9 @@ class QuerySelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         X = self._check_pool(X)
         labels = as_labels(y)
         check_consistent_length(X, labels)
-        rows = np.flatnonzero(~is_missing(labels, self.missing_label))
+        # In a learner, and with classes=, what marks a missing label in fit may be a class.
+        marker = None if is_class(self.missing_label, self.classes_) else self.missing_label
+        rows = np.flatnonzero(~is_missing(labels, marker))
         if len(rows) == 0 or self.estimator_ is None:
             return 0.5
         X = take_rows(X, rows)

@@ -191,7 +191,7 @@ class ClassifierView:
             raise ValueError(
                 f"The classifier returns {n_columns} columns of probabilities, but "
                 f"{len(known)} classes are known: {known.tolist()}. Pass all "
-                "classes, in the order of the columns, as `classes=`."
+                "classes as `classes=`; column k must be that of the k-th in sorted order."
             )
         return encode(known, self.classes)
 

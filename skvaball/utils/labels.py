@@ -116,6 +116,7 @@ def resolve_classes(classes: ArrayLike | None, *labels: ArrayLike) -> np.ndarray
     """
     groups = [np.asarray(part) for part in labels if len(np.asarray(part))]
     if classes is not None:
+        _check_classes(classes)
         groups.append(np.asarray(classes))
     if len({group.dtype.kind in "USO" for group in groups}) > 1:
         raise ValueError(
@@ -133,6 +134,35 @@ def resolve_classes(classes: ArrayLike | None, *labels: ArrayLike) -> np.ndarray
             "Add them to `classes`, or leave it None to use the classes that occur."
         )
     return known
+
+
+def is_class(label: Any, classes: np.ndarray) -> bool:
+    """Whether a label is one of the classes; a missing value never is."""
+    return not _is_null(label) and label in classes.tolist()
+
+
+def _check_classes(classes: ArrayLike) -> None:
+    given = np.asarray(classes)
+    if given.ndim != 1 or len(given) == 0:
+        raise ValueError(f"classes={classes!r} must be a list of the classes, or None.")
+    if any(_is_null(label) for label in given.tolist()):
+        raise ValueError(f"classes={given.tolist()} have a missing value among them.")
+
+
+def check_order_of_outputs(classes: ArrayLike | None) -> None:
+    """Refuse classes in another order than the outputs of a fitted network have.
+
+    It knows codes alone, and code k is the k-th class in sorted order.
+    """
+    if classes is None:
+        return
+    given = np.asarray(classes)
+    if not np.array_equal(given, np.unique(given)):
+        raise ValueError(
+            f"classes={given.tolist()} are not sorted, but the outputs of a fitted network count "
+            f"as those of the sorted classes, {np.unique(given).tolist()}. If that is their "
+            "order, pass them sorted; if not, use codes 0, 1, ... as labels."
+        )
 
 
 def encode(labels: ArrayLike, classes: np.ndarray) -> np.ndarray:

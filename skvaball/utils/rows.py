@@ -178,11 +178,7 @@ def concat_rows(first: Any, second: Any) -> Any:
     if sp.issparse(first):
         return sp.vstack([first, second], format="csr")
     if hasattr(first, "iloc"):
-        import pandas as pd  # here: whoever has no data frames need not load pandas
-
-        if not hasattr(second, "iloc"):
-            second = pd.DataFrame(np.asarray(second), columns=first.columns)
-        return pd.concat([first, second], ignore_index=True)
+        return _concat_pandas(first, second)
     if hasattr(first, "vstack"):  # polars
         if not hasattr(second, "vstack"):
             second = type(first)(np.asarray(second), schema=first.columns)
@@ -198,3 +194,36 @@ def concat_rows(first: Any, second: Any) -> Any:
     if isinstance(first, list):
         return first + list(second)
     return np.concatenate([np.asarray(first), np.asarray(second)])
+
+
+def _concat_pandas(first: Any, second: Any) -> Any:
+    """Rows of a data frame or Series and others; columns are paired by their place."""
+    import pandas as pd  # here: whoever has no data frames need not load pandas
+
+    if not hasattr(first, "columns"):  # a Series of texts
+        if hasattr(second, "columns"):
+            raise ValueError("The new rows are a data frame, the others a Series: pass a Series.")
+        return pd.concat([first, pd.Series(list(second))], ignore_index=True)
+    if not hasattr(second, "columns"):
+        second = pd.DataFrame(np.asarray(second), columns=first.columns)
+    # Names that are strings have been compared already. Others may differ, and pandas would
+    # put what is called 0 beside what is called 1.
+    second = second.set_axis(first.columns, axis=1)
+    first = first.copy(deep=False)
+    for i, dtype in enumerate(first.dtypes):
+        if isinstance(dtype, pd.CategoricalDtype):
+            both = _categories_of_both(dtype, second.iloc[:, i])
+            first.isetitem(i, first.iloc[:, i].astype(both))
+            second.isetitem(i, second.iloc[:, i].astype(both))
+    return pd.concat([first, second], ignore_index=True)
+
+
+def _categories_of_both(dtype: Any, column: Any) -> Any:
+    """A categorical type with those of a column besides: other types would be objects."""
+    new = [value for value in column.dropna().unique() if value not in dtype.categories]
+    if new and dtype.ordered:
+        raise ValueError(
+            f"The column {column.name!r} has new categories {new}, but its categories "
+            f"{dtype.categories.tolist()} are ordered. Set them in all rows from the start."
+        )
+    return type(dtype)(dtype.categories.tolist() + new, ordered=dtype.ordered)

@@ -696,7 +696,8 @@ class VaBQuerySelector(QuerySelector):
         favoured = self._likelihood.evidence(decoded).argmax(axis=1)
         self.likelihood_agreement_ = float(np.mean(favoured == codes))
         self._measure_odds(self._likelihood.of(decoded, sample.probabilities))
-        _warn_if_nothing_learned(favoured, codes, len(self.classes_))
+        if self.classifier_weight < 1 or not self._view.has_probabilities:
+            _warn_if_nothing_learned(favoured, codes, len(self.classes_))
 
     def _measure_odds(self, log_likelihood: np.ndarray) -> None:
         """How often the posterior expects to be wrong, and the odds that a batch goes by."""
