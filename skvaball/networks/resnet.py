@@ -130,12 +130,9 @@ class ResNet18(ResNet):
 
     Parameters
     ----------
-    in_channels : int
-        Channels of the images.
-    n_classes : int
-        Outputs.
+    in_channels, n_classes : int
     dropout : float, default=0.0
-        Dropout before each residual block, in [0, 1).
+        As in :class:`ResNet`.
 
     Examples
     --------
@@ -154,12 +151,9 @@ class ResNet34(ResNet):
 
     Parameters
     ----------
-    in_channels : int
-        Channels of the images.
-    n_classes : int
-        Outputs.
+    in_channels, n_classes : int
     dropout : float, default=0.0
-        Dropout before each residual block, in [0, 1).
+        As in :class:`ResNet`.
 
     Examples
     --------
@@ -180,14 +174,10 @@ class SmallResNet(ResNet):
 
     Parameters
     ----------
-    in_channels : int
-        Channels of the images.
-    n_classes : int
-        Outputs.
+    in_channels, n_classes : int
     dropout : float, default=0.0
-        Dropout before each residual block, in [0, 1).
     stem_stride : int, default=1
-        Stride of the first convolution.
+        As in :class:`ResNet`.
 
     Examples
     --------

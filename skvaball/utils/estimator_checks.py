@@ -68,24 +68,7 @@ def _check_positions(positions: Any, n: int, size: int) -> None:
 
 
 def check_positions(selector: QuerySelector) -> None:
-    """Positions are unique int64 numbers of the pool, for one row, some and all.
-
-    Parameters
-    ----------
-    selector : QuerySelector
-        Unfitted, with ``estimator=None`` where it takes one.
-
-    Raises
-    ------
-    AssertionError
-        If that does not hold.
-
-    Examples
-    --------
-    >>> from skvaball.selectors import RandomSelector
-    >>> from skvaball.utils.estimator_checks import check_positions
-    >>> check_positions(RandomSelector())
-    """
+    """Positions are unique int64 numbers of the pool, for one row, some and all."""
     X, y, pool = _split()
     fitted = _seeded(selector).fit_pool(X, y, pool)
     for n in (1, 7, N_POOL):
@@ -97,24 +80,7 @@ def check_positions(selector: QuerySelector) -> None:
 
 
 def check_best_first(selector: QuerySelector) -> None:
-    """A single pick is the first of the batch; without a batch rule scores fall.
-
-    Parameters
-    ----------
-    selector : QuerySelector
-        Unfitted, with ``estimator=None`` where it takes one.
-
-    Raises
-    ------
-    AssertionError
-        If that does not hold.
-
-    Examples
-    --------
-    >>> from skvaball.selectors import RandomSelector
-    >>> from skvaball.utils.estimator_checks import check_best_first
-    >>> check_best_first(RandomSelector())
-    """
+    """A single pick is the first of the batch; without a batch rule scores fall."""
     X, y, pool = _split()
     positions, scores = _seeded(selector).fit_pool(X, y, pool).select(pool, 7, return_scores=True)
     if _takes_the_highest(selector):
@@ -131,24 +97,7 @@ def _takes_the_highest(selector: QuerySelector) -> bool:
 
 
 def check_deterministic(selector: QuerySelector) -> None:
-    """The same seed gives the same picks and scores, fitted twice or asked twice.
-
-    Parameters
-    ----------
-    selector : QuerySelector
-        Unfitted, with ``estimator=None`` where it takes one.
-
-    Raises
-    ------
-    AssertionError
-        If that does not hold.
-
-    Examples
-    --------
-    >>> from skvaball.selectors import RandomSelector
-    >>> from skvaball.utils.estimator_checks import check_deterministic
-    >>> check_deterministic(RandomSelector())
-    """
+    """The same seed gives the same picks and scores, fitted twice or asked twice."""
     X, y, pool = _split()
     fitted = _seeded(selector).fit_pool(X, y, pool)
     first = fitted.select(pool, 9, return_scores=True)
@@ -161,24 +110,7 @@ def check_deterministic(selector: QuerySelector) -> None:
 
 
 def check_generators_untouched(selector: QuerySelector) -> None:
-    """The global generators of numpy and torch are left as they were.
-
-    Parameters
-    ----------
-    selector : QuerySelector
-        Unfitted, with ``estimator=None`` where it takes one.
-
-    Raises
-    ------
-    AssertionError
-        If that does not hold.
-
-    Examples
-    --------
-    >>> from skvaball.selectors import RandomSelector
-    >>> from skvaball.utils.estimator_checks import check_generators_untouched
-    >>> check_generators_untouched(RandomSelector())
-    """
+    """The global generators of numpy and torch are left as they were."""
     X, y, pool = _split()
     numpy_state = np.random.get_state(legacy=False)  # noqa: NPY002
     torch_state = torch.get_rng_state()
@@ -189,24 +121,7 @@ def check_generators_untouched(selector: QuerySelector) -> None:
 
 
 def check_no_mutation(selector: QuerySelector) -> None:
-    """Rows, labels and a fitted estimator are left as they were.
-
-    Parameters
-    ----------
-    selector : QuerySelector
-        Unfitted, with ``estimator=None`` where it takes one.
-
-    Raises
-    ------
-    AssertionError
-        If that does not hold.
-
-    Examples
-    --------
-    >>> from skvaball.selectors import RandomSelector
-    >>> from skvaball.utils.estimator_checks import check_no_mutation
-    >>> check_no_mutation(RandomSelector())
-    """
+    """Rows, labels and a fitted estimator are left as they were."""
     X, y, pool = _split()
     before = X.copy(), y.copy(), pool.copy()
     estimator = DeepClassifier(module_params={"dropout": 0.25}, max_epochs=5, random_state=0).fit(
@@ -229,24 +144,7 @@ def check_no_mutation(selector: QuerySelector) -> None:
 
 
 def check_missing_class(selector: QuerySelector) -> None:
-    """A class without labels is known by ``classes=``.
-
-    Parameters
-    ----------
-    selector : QuerySelector
-        Unfitted, with ``estimator=None`` where it takes one.
-
-    Raises
-    ------
-    AssertionError
-        If that does not hold.
-
-    Examples
-    --------
-    >>> from skvaball.selectors import RandomSelector
-    >>> from skvaball.utils.estimator_checks import check_missing_class
-    >>> check_missing_class(RandomSelector())
-    """
+    """A class without labels is known by ``classes=``."""
     X, y, pool = _split()
     some = y != "eel"
     if "classes" not in selector.get_params():
@@ -257,24 +155,7 @@ def check_missing_class(selector: QuerySelector) -> None:
 
 
 def check_memmap_and_dataset(selector: QuerySelector) -> None:
-    """A memmap and a torch Dataset as the pool give the picks of the array.
-
-    Parameters
-    ----------
-    selector : QuerySelector
-        Unfitted, with ``estimator=None`` where it takes one.
-
-    Raises
-    ------
-    AssertionError
-        If that does not hold.
-
-    Examples
-    --------
-    >>> from skvaball.selectors import RandomSelector
-    >>> from skvaball.utils.estimator_checks import check_memmap_and_dataset
-    >>> check_memmap_and_dataset(RandomSelector())
-    """
+    """A memmap and a torch Dataset as the pool give the picks of the array."""
     X, y, pool = _split()
     X, pool = X.astype(np.float32), pool.astype(np.float32)
     positions, _ = _seeded(selector).fit_select(X, y, pool, 6)
@@ -291,24 +172,7 @@ def check_memmap_and_dataset(selector: QuerySelector) -> None:
 
 
 def check_images(selector: QuerySelector) -> None:
-    """Images of shape (n, channels, height, width) are rows like others.
-
-    Parameters
-    ----------
-    selector : QuerySelector
-        Unfitted, with ``estimator=None`` where it takes one.
-
-    Raises
-    ------
-    AssertionError
-        If that does not hold.
-
-    Examples
-    --------
-    >>> from skvaball.selectors import RandomSelector
-    >>> from skvaball.utils.estimator_checks import check_images
-    >>> check_images(RandomSelector())
-    """
+    """Images of shape (n, channels, height, width) are rows like others."""
     rng = np.random.default_rng(0)
     X = rng.normal(size=(30, 1, 8, 8)).astype(np.float32)
     y = _CLASSES[np.arange(30) % 3]
@@ -323,24 +187,7 @@ def check_images(selector: QuerySelector) -> None:
 
 
 def check_in_learner(selector: QuerySelector) -> None:
-    """A learner can query with it, teach, and query again.
-
-    Parameters
-    ----------
-    selector : QuerySelector
-        Unfitted, with ``estimator=None`` where it takes one.
-
-    Raises
-    ------
-    AssertionError
-        If that does not hold.
-
-    Examples
-    --------
-    >>> from skvaball.selectors import RandomSelector
-    >>> from skvaball.utils.estimator_checks import check_in_learner
-    >>> check_in_learner(RandomSelector())
-    """
+    """A learner can query with it, teach, and query again."""
     X, y = _data()
     estimator = DeepClassifier(module_params={"dropout": 0.25}, max_epochs=5)
     learner = ActiveLearner(estimator, selector, classes=_CLASSES, random_state=0)
@@ -354,24 +201,7 @@ def check_in_learner(selector: QuerySelector) -> None:
 
 
 def check_set_output(selector: QuerySelector) -> None:
-    """``transform`` gives one column, as a pandas frame too, named by the strategy.
-
-    Parameters
-    ----------
-    selector : QuerySelector
-        Unfitted, with ``estimator=None`` where it takes one.
-
-    Raises
-    ------
-    AssertionError
-        If that does not hold.
-
-    Examples
-    --------
-    >>> from skvaball.selectors import RandomSelector
-    >>> from skvaball.utils.estimator_checks import check_set_output
-    >>> check_set_output(RandomSelector())
-    """
+    """``transform`` gives one column, as a pandas frame too, named by the strategy."""
     import pandas as pd
 
     X, y, pool = _split()
@@ -385,24 +215,7 @@ def check_set_output(selector: QuerySelector) -> None:
 
 
 def check_misuse(selector: QuerySelector) -> None:
-    """Misuse raises, and the error says what was wrong.
-
-    Parameters
-    ----------
-    selector : QuerySelector
-        Unfitted, with ``estimator=None`` where it takes one.
-
-    Raises
-    ------
-    AssertionError
-        If that does not hold.
-
-    Examples
-    --------
-    >>> from skvaball.selectors import RandomSelector
-    >>> from skvaball.utils.estimator_checks import check_misuse
-    >>> check_misuse(RandomSelector())
-    """
+    """Misuse raises, and the error says what was wrong."""
     X, y, pool = _split()
     new = partial(_seeded, selector)
     _raises("no labels", lambda: new().fit(X, np.full(len(X), -1)), "labeled")
