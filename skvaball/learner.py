@@ -176,10 +176,11 @@ class ActiveLearner(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
             labels = self._check_labels(y)
             check_consistent_length(X, labels)
             classes = resolve_classes(self.classes, labels)
-            if is_frozen(self._template()) and is_skorch(self._template()):
+            template = self._template()
+            if is_frozen(template) and is_skorch(template):
                 check_order_of_outputs(self.classes)
             seed = draw_seed(self.random_state)
-            estimator = self._train(self._template(), X, labels, classes, seed)
+            estimator = self._train(template, X, labels, classes, seed)
             self.estimator_ = estimator
             self.classes_ = classes
             self.X_labeled_ = take_rows(X, np.arange(len(labels)))
@@ -337,13 +338,12 @@ class ActiveLearner(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         ------
         ValueError
             If the pool is empty, has fewer than n rows, or other columns than in fit, or
-            ``selector`` is none.
+            ``selector`` is no strategy.
         TypeError
             If n is not an integer, or ``selector`` is a class.
         """
         check_is_fitted(self)
         self._validate_params()  # the selector may have been replaced since fit
-        self._check_parts()
         check_batch(n, X_pool)
         if not isinstance(X_pool, Dataset):
             X_pool = self._check_rows(X_pool, reset=False)

@@ -393,9 +393,8 @@ def test_images_without_channels_are_an_error_that_says_how_to_add_them():
     images = np.zeros((6, 8, 8), dtype=np.float32)
     with pytest.raises(ValueError, match=r"X\[:, None\]"):
         DeepClassifier(max_epochs=1).fit(images, [0, 1] * 3)
-    assert DeepClassifier(max_epochs=1).fit(images[:, None], [0, 1] * 3).predict(
-        images[:, None]
-    ).shape == (6,)
+    fitted = DeepClassifier(max_epochs=1).fit(images[:, None], [0, 1] * 3)
+    assert fitted.predict(images[:, None]).shape == (6,)
 
 
 def test_warm_start_keeps_the_standardization():

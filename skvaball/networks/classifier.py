@@ -248,7 +248,7 @@ class DeepClassifier(ClassifierMixin, BaseEstimator):
                 self.mean_, self.scale_ = standardization(X)
                 self.net_ = self._build_net(X, counts)
             self.net_.partial_fit(self.network_input(X), codes.astype(np.int64))
-        self._check_converged()
+        self._check_finite_weights()
         return self
 
     def _check_shape(self, X: np.ndarray) -> None:
@@ -259,7 +259,7 @@ class DeepClassifier(ClassifierMixin, BaseEstimator):
                 "dimension. For other rows name a module."
             )
 
-    def _check_converged(self) -> None:
+    def _check_finite_weights(self) -> None:
         weights = self.net_.module_.state_dict().values()
         finite = torch.stack([weight.isfinite().all() for weight in weights])
         if not finite.cpu().numpy().all():  # one value is fetched from a GPU, not one per weight

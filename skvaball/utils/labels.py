@@ -145,7 +145,7 @@ def _check_classes(classes: ArrayLike) -> None:
     given = np.asarray(classes)
     if given.ndim != 1 or len(given) == 0:
         raise ValueError(f"classes={classes!r} must be a list of the classes, or None.")
-    if any(_is_null(label) for label in given.tolist()):
+    if is_missing(given, None).any():
         raise ValueError(f"classes={given.tolist()} have a missing value among them.")
 
 

@@ -169,9 +169,8 @@ class VaBQuerySelector(QuerySelector):
         maximum-likelihood value, the mean squared error on the pool.
     temperature : "calibrated" or float, default="calibrated"
         Divides the log-likelihoods, above 0: more than 1 softens the posterior over the
-        classes.
-        "calibrated" is the value at which that posterior is closest to the classifier's
-        probabilities on the pool; the paper has none, which is 1.
+        classes. "calibrated" is the value at which that posterior is closest to the
+        classifier's probabilities on the pool; the paper has none, which is 1.
     class_term : bool, default=True
         Whether the class loss under each label (Eq. 8) counts as evidence for it beside
         the reconstruction under its mask, as the total loss (Eq. 10) has both; its weight
