@@ -35,7 +35,7 @@ from skvaball.utils.labels import (
     resolve_classes,
 )
 from skvaball.utils.random import derive_seed, draw_seed
-from skvaball.utils.rows import as_rows, concat_rows, is_lazy, take_rows
+from skvaball.utils.rows import as_rows, concat_rows, is_lazy, take_rows, to_array
 from skvaball.vab import VaBQuerySelector
 
 
@@ -172,7 +172,7 @@ class ActiveLearner(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         """
         self._check_parts()
         with self._unchanged_on_error():
-            X = self._check_rows(X, reset=True)
+            X = self._check_rows(to_array(X), reset=True)
             labels = self._check_labels(y)
             check_consistent_length(X, labels)
             classes = resolve_classes(self.classes, labels)
@@ -229,7 +229,7 @@ class ActiveLearner(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
             differ from those of ``fit``, or the classifier refuses them.
         """
         check_is_fitted(self)
-        X = self._check_rows(X, reset=False)
+        X = self._check_rows(to_array(X), reset=False)
         labels = self._check_labels(y)
         check_consistent_length(X, labels)
         # Both through the class check: numbers must not turn into strings unnoticed.
@@ -384,7 +384,7 @@ class ActiveLearner(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         """
         view = self._view()
         X = self._check_rows(X, reset=False)
-        if is_skorch(self.estimator_):
+        if is_skorch(self.estimator_) or is_lazy(X):
             labels: np.ndarray = self.classes_[view.predict_codes(X)]
             return labels
         with guarded(self.estimator_, 0):
@@ -425,10 +425,8 @@ class ActiveLearner(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         ValueError
             If a class has no label so far, and the values are not one for each class.
         """
-        check_is_fitted(self)
-        X = self._check_rows(X, reset=False)
-        with guarded(self.estimator_, 0):
-            values = np.asarray(self.estimator_.decision_function(X))
+        view = self._view()
+        values = view.decision_function(self._check_rows(X, reset=False))
         known = np.asarray(self.estimator_.classes_)
         if len(known) == len(self.classes_):
             return values

@@ -21,7 +21,7 @@ from skvaball.stopping import StoppingRule
 from skvaball.utils.classifiers import check_instance, validates_itself
 from skvaball.utils.labels import check_labels, resolve_classes
 from skvaball.utils.random import derive_seed, draw_seed, set_random_states
-from skvaball.utils.rows import as_rows, n_rows, take_rows
+from skvaball.utils.rows import as_rows, n_rows, take_rows, to_array
 
 #: What a validation callback may return: one number, or several with names.
 ValidationResult = float | dict[str, Any]
@@ -345,7 +345,7 @@ class ActiveLearningSimulator(MetaEstimatorMixin, ClassifierMixin, BaseEstimator
                 "ActiveLearningSimulator requires y to be passed, but the target y is None."
             )
         check_instance("learner", self.learner)
-        X = as_rows(X, allow_1d=validates_itself(self._template().estimator))
+        X = as_rows(to_array(X), allow_1d=validates_itself(self._template().estimator))
         validate_data(self, X, skip_check_array=True)
         labels = check_labels(y)
         check_consistent_length(X, labels)

@@ -12,6 +12,7 @@ import torch
 import zarr
 from distributed import Client, LocalCluster
 from joblib import Memory, parallel_config
+from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from torch.utils.data import TensorDataset
@@ -90,25 +91,78 @@ def test_other_containers_are_not_lazy(tmp_path):
     assert not any(is_lazy(chunked(kind, tmp_path)) for kind in ("array", "memmap", "dataset"))
 
 
+class Watched:
+    """A lazy array that notes how many rows are read at a time."""
+
+    shape, dtype, ndim = POOL.shape, POOL.dtype, 2
+
+    def __init__(self, chunks=(100, 64)):
+        self.chunks = chunks
+        self.read = []
+
+    def __len__(self):
+        return len(POOL)
+
+    def __getitem__(self, rows):
+        self.read.append(len(range(*rows.indices(len(POOL)))))
+        return POOL[rows]
+
+    def __array__(self, dtype=None, copy=None):
+        raise AssertionError("read as a whole")
+
+
 def test_a_lazy_array_is_never_read_as_a_whole(logistic):
-    read = []
+    pool = Watched()
+    selector = vab(logistic, batch="top").fit_pool(LABELED, Y, pool)
+    assert len(selector.select(pool, 20)) == 20
+    assert max(pool.read) == 100
 
-    class Watched:
-        shape, dtype, ndim, chunks = POOL.shape, POOL.dtype, 2, (100, 64)
 
-        def __len__(self):
-            return len(POOL)
+@pytest.mark.parametrize("selector", [EntropySelector(), CoreSetSelector(), None])
+@pytest.mark.parametrize("make", ["logistic", "network"])
+def test_a_learner_never_reads_a_lazy_array_as_a_whole(make, selector, request):
+    estimator = request.getfixturevalue(make)
+    learner = ActiveLearner(estimator, selector or vab(None), random_state=0).fit(LABELED, Y)
+    pool = Watched()
+    np.testing.assert_array_equal(learner.query(pool, 15), _again(learner).query(POOL, 15))
+    np.testing.assert_array_equal(learner.predict(pool), learner.predict(POOL))
+    np.testing.assert_array_equal(learner.predict_proba(pool), learner.predict_proba(POOL))
+    if make == "logistic":
+        found = learner.decision_function(pool)
+        np.testing.assert_array_equal(found, learner.decision_function(POOL))
+    assert max(pool.read) == 100
 
-        def __getitem__(self, rows):
-            read.append(rows.stop - rows.start)
-            return POOL[rows]
 
-        def __array__(self, dtype=None, copy=None):
-            raise AssertionError("read as a whole")
+def _again(learner):
+    return clone(learner).fit(LABELED, Y)
 
-    selector = vab(logistic, batch="top").fit_pool(LABELED, Y, Watched())
-    assert len(selector.select(Watched(), 20)) == 20
-    assert max(read) == 100
+
+def test_an_array_in_one_piece_is_read_in_parts(logistic, monkeypatch):
+    """HDF5 keeps arrays so by default: its chunks are None."""
+    monkeypatch.setattr("skvaball.utils.rows.BLOCK_BYTES", 90 * 64 * 4)
+    pool = Watched(chunks=None)
+    found = vab(logistic).fit_select(LABELED, Y, pool, 20)
+    assert max(pool.read) == 90
+    np.testing.assert_array_equal(found[0], vab(logistic).fit_select(LABELED, Y, POOL, 20)[0])
+
+
+@pytest.mark.parametrize("block", [1, 7, 64, 1000])
+def test_chunks_have_one_size_whatever_the_blocks_are(block):
+    chunks = list(iter_chunks(Watched(chunks=(block, 64)), 64))
+    assert [n for _, n in chunks] == [64] * 15 + [40]
+    np.testing.assert_array_equal(np.concatenate([rows for rows, _ in chunks]), POOL)
+
+
+@pytest.mark.parametrize("selector", [CoreSetSelector(), BADGESelector(), None])
+def test_a_dask_array_may_have_empty_blocks(selector, logistic):
+    """As a filter leaves them, where one has taken all rows of a block."""
+    pool = da.from_array(np.concatenate([POOL, -1 - POOL[:170]]), chunks=(170, 64))
+    pool = pool[pool[:, 0] >= 0]
+    pool.compute_chunk_sizes()
+    assert pool.chunks[0][-1] == 0
+    selector = clone(selector or vab(None)).set_params(estimator=logistic, random_state=0)
+    expected = clone(selector).fit_pool(LABELED, Y, POOL).select(POOL, 15)
+    np.testing.assert_array_equal(selector.fit_pool(LABELED, Y, pool).select(pool, 15), expected)
 
 
 def test_a_dask_array_of_unknown_length_is_refused(logistic):

@@ -11,9 +11,9 @@ from torch import nn
 
 from skvaball.features import record_layers, torch_net
 from skvaball.selectors.base import QuerySelector
-from skvaball.utils.classifiers import CHUNK_ROWS, device_of, is_skorch, network_array
+from skvaball.utils.classifiers import device_of, is_skorch, network_array
 from skvaball.utils.random import isolated_generators
-from skvaball.utils.rows import iter_chunks, n_rows, take_rows, to_array
+from skvaball.utils.rows import n_rows, take_rows, to_array
 
 #: The smallest probability whose logarithm is taken: distances stay finite.
 _TINY = float(np.finfo(np.float64).tiny)
@@ -161,9 +161,7 @@ class BASESelector(QuerySelector):
     def _outputs(self, X: Any) -> np.ndarray:
         """Outputs f of all classes up to a constant per row; -inf for unknown classes."""
         if self._linear_model:
-            decide = self.estimator_.decision_function
-            values = np.concatenate([decide(chunk) for chunk, _ in iter_chunks(X, CHUNK_ROWS)])
-            values = _two_columns(values.astype(np.float64))
+            values = _two_columns(self._view.decision_function(X).astype(np.float64))
         else:
             values = np.log(np.maximum(self._view.predict_proba(X)[:, self._known], _TINY))
         outputs = np.full((len(values), len(self.classes_)), -np.inf)

@@ -5,8 +5,6 @@ from typing import Any
 import numpy as np
 
 from skvaball.selectors.base import QuerySelector
-from skvaball.utils.classifiers import CHUNK_ROWS
-from skvaball.utils.rows import iter_chunks
 
 
 class MarginSelector(QuerySelector):
@@ -66,8 +64,7 @@ class MarginSelector(QuerySelector):
     def _score(self, X: Any) -> np.ndarray:
         if hasattr(self.estimator_, "predict_proba"):
             return -_margin(self._view.predict_proba(X))
-        decide = self.estimator_.decision_function
-        values = np.concatenate([decide(chunk) for chunk, _ in iter_chunks(X, CHUNK_ROWS)])
+        values = self._view.decision_function(X)
         if values.ndim == 1:
             return np.asarray(-np.abs(values))
         return -_margin(values)

@@ -222,6 +222,10 @@ class ClassifierView:
 
         return self._in_chunks(X, expand)
 
+    def decision_function(self, X: Any) -> np.ndarray:
+        """What the classifier returns, shape (n,) or (n, n_columns)."""
+        return self._in_chunks(X, lambda chunk: np.asarray(self.estimator.decision_function(chunk)))
+
     def _in_chunks(self, X: Any, function: Any) -> np.ndarray:
         # The generators are isolated because DataLoaders draw from them even to predict.
         with guarded(self.estimator, 0):

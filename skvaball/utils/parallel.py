@@ -57,7 +57,7 @@ def _call(function: Callable[[Any], Any], arguments: tuple[Any]) -> Any:
 
 
 def _row_blocks(X: Any) -> list[Any]:
-    """The blocks of a Dask array, with whole rows each."""
+    """The blocks of a Dask array that have any rows, with whole rows each."""
     whole = X.rechunk(dict.fromkeys(range(1, X.ndim), -1))
-    blocks: list[Any] = whole.to_delayed().ravel().tolist()
-    return blocks
+    blocks = whole.to_delayed().ravel().tolist()
+    return [block for block, length in zip(blocks, whole.chunks[0], strict=True) if length]

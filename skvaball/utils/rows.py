@@ -3,6 +3,7 @@
 Arrays of Dask, Zarr and HDF5, whose rows are elsewhere, are never read as a whole.
 """
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +13,9 @@ import torch
 from sklearn.utils import _safe_indexing, check_array
 from sklearn.utils.validation import _num_samples
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset
+
+#: What is read at once of a lazy array that is stored in one piece.
+BLOCK_BYTES = 2**26
 
 
 def is_lazy(X: Any) -> bool:
@@ -76,12 +80,31 @@ class _Block:
 def _blocks(X: Any) -> Iterator[_Block]:
     """The rows of a lazy array in the blocks in which they are stored."""
     total = n_rows(X)
-    lengths = X.chunks[0] if X.chunks else total  # HDF5: None if it is stored in one piece
+    lengths = X.chunks[0] if X.chunks else _rows_at_once(X)  # HDF5: None if it is in one piece
     if isinstance(lengths, int | np.integer):  # Zarr and HDF5: all of one size, but the last
         lengths = np.diff([*range(0, total, lengths), total])
     stops = np.cumsum(lengths)
     for length, stop in zip(lengths, stops, strict=True):
         yield _Block(X, int(stop - length), int(stop))
+
+
+def _rows_at_once(X: Any) -> int:
+    row_bytes = math.prod(X.shape[1:]) * X.dtype.itemsize
+    return max(1, BLOCK_BYTES // max(1, int(row_bytes)))
+
+
+def _lazy_chunks(X: Any, size: int) -> Iterator[np.ndarray]:
+    """Chunks of a lazy array, all of one size but the last, however large its blocks are."""
+    parts: list[np.ndarray] = []
+    for block in _blocks(X):
+        rows = np.asarray(block)
+        while (missing := size - sum(map(len, parts))) <= len(rows):
+            yield np.concatenate([*parts, rows[:missing]])
+            parts, rows = [], rows[missing:]
+        if len(rows):
+            parts.append(rows.copy())  # a view would keep the whole block
+    if parts:
+        yield np.concatenate(parts)
 
 
 def to_array(X: Any) -> Any:
@@ -104,21 +127,22 @@ def as_rows(X: Any, *, allow_1d: bool = False) -> Any:
     Parameters
     ----------
     X : array-like, sparse matrix or torch Dataset
-        Arrays and data frames stay as they are, a Dataset becomes an array.
+        Arrays, lazy ones too, and data frames stay as they are, a Dataset becomes an array.
     allow_1d : bool, default=False
         Whether a row may be a single thing, such as a text.
 
     Returns
     -------
-    array, data frame, CSR matrix or (if ``allow_1d``) list
+    array, lazy array, data frame, CSR matrix or (if ``allow_1d``) list
 
     Raises
     ------
     ValueError
         If there are no rows, or they are one-dimensional without ``allow_1d``.
     """
-    X = to_array(X)
-    if sp.issparse(X):
+    if isinstance(X, Dataset):
+        X = to_array(X)
+    elif sp.issparse(X):
         X = X.tocsr()
     elif not hasattr(X, "shape") and not allow_1d:
         X = check_array(X, dtype=None, allow_nd=True, ensure_all_finite=False)
@@ -153,8 +177,8 @@ def iter_chunks(X: Any, size: int, *, pad: bool = False) -> Iterator[tuple[Any, 
     (chunk, n) : the rows, and the number of rows that are not padding
     """
     if is_lazy(X):
-        for block in _blocks(X):
-            yield from iter_chunks(np.asarray(block), size, pad=pad)
+        for rows in _lazy_chunks(X, size):
+            yield from iter_chunks(rows, size, pad=pad)
         return
     total = n_rows(X)
     for start in range(0, total, size):
