@@ -370,8 +370,9 @@ def _tapped_layers(net: Any, layers: Sequence[str] | str | None) -> tuple[str, .
     """Check the names of the layers, or choose them; None means the last layer's input."""
     if net is None:
         if layers is not None and layers != PENULTIMATE:
+            given = [layers] if isinstance(layers, str) else list(layers)
             raise ValueError(
-                f"layers={list(layers)} was given, but the classifier is not a network. "
+                f"layers={given} was given, but the classifier is not a network. "
                 "Leave layers=None to use its input as features."
             )
         return None

@@ -1,8 +1,7 @@
 """The active learner: a classifier that says which rows it wants labeled next."""
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -36,6 +35,7 @@ from skvaball.utils.labels import (
 )
 from skvaball.utils.random import derive_seed, draw_seed
 from skvaball.utils.rows import as_rows, concat_rows, is_lazy, take_rows, to_array
+from skvaball.utils.state import unchanged_on_error
 from skvaball.vab import VaBQuerySelector
 
 
@@ -171,7 +171,7 @@ class ActiveLearner(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
             If ``estimator`` is no classifier, or it or ``selector`` is a class.
         """
         self._check_parts()
-        with self._unchanged_on_error():
+        with unchanged_on_error(self):
             X = self._check_rows(to_array(X), reset=True)
             labels = self._check_labels(y)
             check_consistent_length(X, labels)
@@ -188,17 +188,6 @@ class ActiveLearner(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
             self.n_queries_ = 0
             self._seed = seed
         return self
-
-    @contextmanager
-    def _unchanged_on_error(self) -> Iterator[None]:
-        """A refit that fails leaves the learner as it was, the width of its rows included."""
-        before = self.__dict__.copy()
-        try:
-            yield
-        except BaseException:
-            self.__dict__.clear()
-            self.__dict__.update(before)
-            raise
 
     def _check_parts(self) -> None:
         """Find out now what would fail in the first query."""

@@ -87,7 +87,8 @@ class ActiveLearningSimulator(MetaEstimatorMixin, ClassifierMixin, BaseEstimator
         The learner after the last round.
     learners_ : list of ActiveLearner
         The learner after each round, able to predict but without its labeled rows;
-        empty if ``keep_learners=False``.
+        empty if ``keep_learners=False``. After :meth:`iter_rounds` with earlier rounds,
+        those of the rounds played since.
     history_ : list of dict
         For each round, the start being round 0: "round", "n_labeled", "queried"
         (int64 positions in X, best first), "class_counts" (labels so far per class, in
@@ -242,6 +243,7 @@ class ActiveLearningSimulator(MetaEstimatorMixin, ClassifierMixin, BaseEstimator
         given = {"classes": classes, "random_state": derive_seed(seed, "learner")}
         unset = {name: value for name, value in given.items() if getattr(learner, name) is None}
         learner.set_params(**unset)
+        self.__dict__.pop("learner_", None)  # unfitted, should this run fail
         self.history_: list[dict[str, Any]] = list(earlier)
         self.learners_: list[ActiveLearner] = []
         self.classes_ = resolve_classes(learner.classes, labels)
@@ -488,7 +490,7 @@ class ActiveLearningSimulator(MetaEstimatorMixin, ClassifierMixin, BaseEstimator
         return np.asarray(self.learner_.decision_function(X))
 
     def staged_predict(self, X: Any) -> Iterator[np.ndarray]:
-        """Predicted labels after each round, beginning with the start.
+        """Predicted labels after each round whose learner is in ``learners_``.
 
         Parameters
         ----------
@@ -501,7 +503,7 @@ class ActiveLearningSimulator(MetaEstimatorMixin, ClassifierMixin, BaseEstimator
         Raises
         ------
         ValueError
-            If the learners were not kept.
+            If no learners were kept.
         """
         for learner in self._kept_learners():
             yield learner.predict(X)
@@ -509,7 +511,12 @@ class ActiveLearningSimulator(MetaEstimatorMixin, ClassifierMixin, BaseEstimator
     def _kept_learners(self) -> list[ActiveLearner]:
         check_is_fitted(self)
         if not self.learners_:
-            raise ValueError("The learners of the rounds were not kept: set keep_learners=True.")
+            reason = (
+                "the run was complete when it was resumed. Call fit"
+                if self.keep_learners
+                else "set keep_learners=True"
+            )
+            raise ValueError(f"The learners of the rounds were not kept: {reason}.")
         return self.learners_
 
     def __sklearn_is_fitted__(self) -> bool:
@@ -563,7 +570,7 @@ def learning_curve_scorer(
     callable
         ``scorer(simulator, X, y)`` returning a dict with "round_0", "round_1", ... Rounds
         that were not played, because of a stopping rule or for want of rows, have NaN: the
-        folds may end at different ones.
+        folds may end at different ones. So have rounds before the run was resumed.
 
     Examples
     --------
@@ -591,7 +598,8 @@ class _StagedScorer:
 
     def __call__(self, simulator: ActiveLearningSimulator, X: Any, y: Any) -> dict[str, float]:
         learners = simulator._kept_learners()
-        scores = {f"round_{i}": self.scorer(learner, X, y) for i, learner in enumerate(learners)}
-        for i in range(len(learners), simulator.n_rounds + 1):
-            scores[f"round_{i}"] = float("nan")
+        first = len(simulator.history_) - len(learners)
+        scores = {f"round_{i}": float("nan") for i in range(simulator.n_rounds + 1)}
+        for i, learner in enumerate(learners, first):
+            scores[f"round_{i}"] = self.scorer(learner, X, y)
         return scores

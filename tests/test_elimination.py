@@ -60,6 +60,16 @@ def test_nearly_all_of_the_top_are_found_at_a_part_of_the_cost(noise, spread):
     assert np.mean(cost) < 0.5
 
 
+def test_the_confidence_holds_for_a_small_batch():
+    """Few known errors have no such quantile: the row that looked best is mostly not."""
+    found = []
+    for seed in range(200):
+        exact = np.random.default_rng(seed).uniform(size=1000)
+        first, second, exact_scores, _ = noisy(exact, 0.005, seed + 1000)
+        found.append(eliminate(first, second, exact_scores, 1, 0.99).positions[0] == exact.argmax())
+    assert np.mean(found) + 3 * np.std(found) / np.sqrt(200) >= 0.99
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     seed=st.integers(0, 2**31),

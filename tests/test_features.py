@@ -269,10 +269,11 @@ def test_a_pipeline_gives_what_its_classifier_is_given():
     np.testing.assert_allclose(features, model[:-1].transform(ROWS), rtol=1e-5)
 
 
-def test_layers_of_a_classifier_that_is_no_network_are_an_error():
+@pytest.mark.parametrize("layers", [["first"], "first"])
+def test_layers_of_a_classifier_that_is_no_network_are_an_error(layers):
     clf = LogisticRegression().fit(ROWS, LABELS)
-    with pytest.raises(ValueError, match="not a network"):
-        deep_features(clf, ROWS, layers=["first"])
+    with pytest.raises(ValueError, match=r"layers=\['first'\].*not a network"):
+        deep_features(clf, ROWS, layers=layers)
 
 
 # Whatever is around the network

@@ -403,6 +403,44 @@ def test_warm_start_keeps_the_standardization():
     np.testing.assert_array_equal(warm.fit(X + 5, y).mean_, mean)
 
 
+def test_warm_start_takes_the_parameters_of_today():
+    """As scikit-learn's: here the rest of the epochs, in smaller batches."""
+    warm = DeepClassifier(max_epochs=1, warm_start=True, random_state=0).fit(X, y)
+    weights = warm.net_.module_.state_dict()
+    warm.set_params(max_epochs=4, batch_size=8, weight_decay=0.5, lr=1e-12).fit(X, y)
+    assert len(warm.net_.history) == 5
+    assert len(warm.net_.history[-1]["batches"]) == int(np.ceil(len(X) / 8))
+    assert warm.net_.optimizer_.param_groups[0]["weight_decay"] == 0.5
+    for name, value in warm.net_.module_.state_dict().items():
+        torch.testing.assert_close(value, weights[name])
+    # The moments of Adam are those of both fits.
+    steps = {int(state["step"]) for state in warm.net_.optimizer_.state_dict()["state"].values()}
+    n_batches = int(np.ceil(len(X) / 128))
+    assert steps == {n_batches + 4 * int(np.ceil(len(X) / 8))}
+    with pytest.raises(ValueError, match="milestones"):
+        warm.set_params(milestones=(0,)).fit(X, y)
+
+
+def test_warm_start_with_another_network_is_an_error_that_says_so():
+    warm = DeepClassifier(max_epochs=1, warm_start=True).fit(X, y)
+    expected = warm.predict_proba(X)
+    with pytest.raises(ValueError, match=r"warm_start=True needs the network of the last fit"):
+        warm.set_params(module_params={"hidden": (7,)}).fit(X, y)
+    np.testing.assert_array_equal(warm.predict_proba(X), expected)
+
+
+@pytest.mark.parametrize("warm_start", [True, False])
+@pytest.mark.parametrize("params", [{"milestones": (0,)}, {"optimizer": "sgd", "lr": 1e6}])
+def test_a_fit_that_fails_leaves_the_classifier_as_it_was(params, warm_start):
+    """A mixture of the old network and the new standardization would predict something."""
+    clf = DeepClassifier(max_epochs=20, warm_start=warm_start, random_state=0).fit(X, y)
+    expected = clf.predict_proba(X)
+    clf.set_params(**params)
+    with pytest.raises(ValueError, match=r"milestones|diverged"):
+        clf.fit(10 * X + 3, y)
+    np.testing.assert_array_equal(clf.predict_proba(X), expected)
+
+
 def test_warm_start_with_other_classes_is_an_error_that_names_both():
     warm = DeepClassifier(max_epochs=1, warm_start=True).fit(X, y)
     with pytest.raises(ValueError, match="warm_start") as error:

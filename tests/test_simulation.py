@@ -556,6 +556,29 @@ def test_a_finished_run_has_no_rounds_left_and_predicts():
     assert list(again.iter_rounds(X, y, earlier=whole.history_)) == []
     np.testing.assert_array_equal(again.predict_proba(X), whole.predict_proba(X))
 
+    with pytest.raises(ValueError, match="complete when it was resumed"):
+        next(again.staged_predict(X))
+
+
+def test_curves_of_a_resumed_run_have_the_rounds_that_were_played_since():
+    whole = simulator().fit(X, y)
+    again = simulator()
+    assert len(list(again.iter_rounds(X, y, earlier=whole.history_[:2]))) == 2
+    expected = learning_curve_scorer()(whole, X, y)
+    found = learning_curve_scorer()(again, X, y)
+    assert np.isnan([found["round_0"], found["round_1"]]).all()
+    assert {name: found[name] for name in ("round_2", "round_3")} == {
+        name: expected[name] for name in ("round_2", "round_3")
+    }
+
+
+def test_a_run_that_fails_leaves_no_learner_of_an_earlier_one():
+    run = simulator().fit(X, y)
+    with pytest.raises(ValueError, match="NaN"):
+        run.fit(np.where(X > 0, np.nan, X), y)
+    with pytest.raises(NotFittedError):
+        run.predict(X)
+
 
 def test_rounds_are_played_when_they_are_asked_for():
     run = simulator(SpySelector())

@@ -390,6 +390,15 @@ def test_out_of_fold_difficulty_takes_classes_with_a_single_row():
     assert ((selector.difficulty_ > 0) & (selector.difficulty_ < 1)).all()
 
 
+def test_out_of_fold_difficulty_of_a_fold_that_leaves_one_class():
+    """Logistic regression refuses a single class: the only row of the other is held out."""
+    rows = np.r_[np.flatnonzero(y == 3)[:20], np.flatnonzero(y == 5)[:1]]
+    selector = tiny(LogisticRegression(max_iter=500), difficulty="out_of_fold")
+    selector.fit(X[rows], y[rows])
+    # All 20 right and the one wrong, smoothed by one each.
+    assert selector.difficulty_[0] == pytest.approx(21 / 23)
+
+
 def test_fitted_attributes_are_as_documented(selector, logistic):
     np.testing.assert_array_equal(selector.classes_, np.arange(10))
     assert selector.difficulty_.shape == selector.prior_.shape == (10,)

@@ -23,6 +23,7 @@ from skvaball.networks.resnet import SmallResNet
 from skvaball.utils.loading import QUIET, TensorLoader, standardization
 from skvaball.utils.random import draw_seed, isolated_generators
 from skvaball.utils.rows import iter_chunks
+from skvaball.utils.state import interruptible, unchanged_on_error
 
 _INTEGER = Interval(Integral, 1, None, closed="left")
 #: Factor of the learning rate at each milestone (He et al. 2016).
@@ -82,8 +83,8 @@ class DeepClassifier(ClassifierMixin, BaseEstimator):
         networks. It takes a minute or more, and only GPUs profit: on the CPU it has no
         effect.
     warm_start : bool, default=False
-        Continue from the last fit instead of starting anew; needs the same classes. A
-        schedule starts anew.
+        Continue from the last fit instead of starting anew; needs the same classes and
+        the same network. Other parameters may have changed. A schedule starts anew.
     device : str, default="cpu"
         Where the network lives, such as "cuda". In training all rows are there, too.
     verbose : int, default=0
@@ -208,7 +209,7 @@ class DeepClassifier(ClassifierMixin, BaseEstimator):
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any) -> Self:
-        """Train the network.
+        """Train the network. If anything fails, the classifier is as it was before.
 
         Parameters
         ----------
@@ -226,30 +227,34 @@ class DeepClassifier(ClassifierMixin, BaseEstimator):
         ValueError
             If X has neither two nor four dimensions and no module was named, the training
             diverges, rows that are no images are to be augmented, the milestones are no numbers of
-            epochs, a warm start meets other classes, or ``channels_last=True`` a module that
-            it would crash.
+            epochs, a warm start meets other classes or another network, or
+            ``channels_last=True`` a module that it would crash.
         """
+        with unchanged_on_error(self):
+            self._fit(X, y)
+        return self
+
+    def _fit(self, X: Any, y: Any) -> None:
         X, y = validate_data(self, X, y, dtype=np.float32, allow_nd=True)
         check_classification_targets(y)
         self._check_augmentable(X)
         self._check_shape(X)
         classes, codes, counts = np.unique(y, return_inverse=True, return_counts=True)
-        continued = self.warm_start and hasattr(self, "net_")
-        if continued and not np.array_equal(classes, self.classes_):
+        earlier = getattr(self, "net_", None) if self.warm_start else None
+        if earlier is not None and not np.array_equal(classes, self.classes_):
             raise ValueError(
                 f"warm_start=True needs the classes of the last fit, {self.classes_.tolist()}, "
                 f"but y has {classes.tolist()}. Fit a clone to start anew."
             )
-        with isolated_generators(draw_seed(self.random_state), str(self.device)):
-            if continued:
-                self._prepare_to_continue(counts)
-            else:
-                self.classes_: np.ndarray = classes
-                self.mean_, self.scale_ = standardization(X)
-                self.net_ = self._build_net(X, counts)
+        if earlier is None:
+            self.classes_: np.ndarray = classes
+            self.mean_, self.scale_ = standardization(X)
+        with isolated_generators(draw_seed(self.random_state), str(self.device)), interruptible():
+            self.net_ = self._build_net(X, counts)
+            if earlier is not None:
+                self._continue_from(earlier)
             self.net_.partial_fit(self.network_input(X), codes.astype(np.int64))
         self._check_finite_weights()
-        return self
 
     def _check_shape(self, X: np.ndarray) -> None:
         if self.module is None and X.ndim not in (2, 4):
@@ -353,12 +358,22 @@ class DeepClassifier(ClassifierMixin, BaseEstimator):
         )
         return [("schedule", scheduler)]
 
-    def _prepare_to_continue(self, counts: np.ndarray) -> None:
-        # The schedule left the learning rate where it ended.
-        self.net_.set_params(lr=self.lr)
-        if isinstance(self.net_.criterion_, LogitAdjustedLoss):
-            adjusted = LogitAdjustedLoss(counts / counts.sum())
-            self.net_.criterion_.load_state_dict(adjusted.state_dict())
+    def _continue_from(self, earlier: NeuralNetClassifier) -> None:
+        """Take over weights, moments and history; the parameters are those of today."""
+        net = self.net_
+        try:
+            net.module_.load_state_dict(earlier.module_.state_dict())
+        except RuntimeError as error:
+            raise ValueError(
+                "warm_start=True needs the network of the last fit, and this one is another: "
+                f"{error} Leave module, module_params and the width of X as they were, or fit a "
+                "clone to start anew."
+            ) from error
+        if type(net.optimizer_) is type(earlier.optimizer_):
+            # The learning rate of the earlier one is where its schedule has left it.
+            moments = {"state": earlier.optimizer_.state_dict()["state"]}
+            net.optimizer_.load_state_dict(net.optimizer_.state_dict() | moments)
+        net.history.extend(earlier.history)
 
     def network_input(self, X: np.ndarray) -> np.ndarray:
         """Standardized rows, as the network sees them.

@@ -23,6 +23,7 @@ from skorch.dataset import Dataset as SkorchDataset
 from skvaball.utils.labels import encode
 from skvaball.utils.random import isolated_generators, set_random_states
 from skvaball.utils.rows import iter_chunks, take_rows, to_array
+from skvaball.utils.state import interruptible
 
 #: Rows given to a classifier at once when nothing asks for less.
 CHUNK_ROWS = 4096
@@ -296,7 +297,7 @@ def fit_classifier(
     model = copy.deepcopy(estimator) if warm else clone(estimator)
     model = set_random_states(model, seed)
     X = to_array(X)
-    with guarded(model, seed):
+    with guarded(model, seed), interruptible():
         if is_skorch(model):
             y = encode(y, classes)
             if isinstance(unwrap(model)[1], NeuralNetBinaryClassifier):

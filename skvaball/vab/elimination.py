@@ -56,7 +56,9 @@ def eliminate(
     # With the median: the steps of some rows are small by chance.
     unit = step + np.median(step) + np.finfo(np.float64).tiny
     scores, exact = second.copy(), np.zeros(len(second), dtype=bool)
-    new = _nearest_to_threshold(scores, unit, n)[: max(1, n // 3)]
+    # Fewer errors than that do not have such a quantile.
+    fewest = int(np.ceil(confidence / (1.0 - confidence)))
+    new = _nearest_to_threshold(scores, unit, n)[: max(fewest, n // 3)]
     while len(new):
         scores[new], exact[new] = exact_scores(new), True
         known = np.flatnonzero(exact)
@@ -79,4 +81,4 @@ def _nearest_to_threshold(scores: np.ndarray, unit: np.ndarray, n: int) -> np.nd
 def _quantile(errors: np.ndarray, confidence: float) -> float:
     """Bound that the error of one more row keeps with the given probability."""
     rank = int(np.ceil((len(errors) + 1) * confidence))
-    return float(np.sort(errors)[min(rank, len(errors)) - 1])
+    return float(np.sort(errors)[rank - 1]) if rank <= len(errors) else np.inf

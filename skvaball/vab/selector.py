@@ -27,6 +27,7 @@ from skvaball.utils.loading import QUIET, TensorLoader, standardization
 from skvaball.utils.parallel import map_chunks, map_rows
 from skvaball.utils.random import derive_seed, isolated_generators
 from skvaball.utils.rows import n_rows, take_rows
+from skvaball.utils.state import interruptible
 from skvaball.vab.autoencoder import ACTIVITIES, ClassMaskedELBO, ClassMaskedVAE
 from skvaball.vab.elimination import eliminate
 from skvaball.vab.likelihood import (
@@ -162,7 +163,8 @@ class VaBQuerySelector(QuerySelector):
         With ``batch="top"`` and at least 16 draws, a query gives all draws only to rows that
         might be among the n highest or not; the others are left after 8 draws. This is the
         probability that the score of a row is within the bound by which it is left, in
-        (0, 1). None: all draws for every row. ``score_samples`` and ``transform`` use all
+        (0, 1); the bound needs the exact scores of at least confidence / (1 - confidence) rows,
+        99 by default. None: all draws for every row. ``score_samples`` and ``transform`` use all
         draws always.
     decoder_variance : "ml" or float, default="ml"
         Variance of the Gaussian decoder in the likelihood, above 0; "ml" is its
@@ -610,6 +612,9 @@ class VaBQuerySelector(QuerySelector):
         predicted = np.empty_like(codes)
         for i in range(n_folds):
             train, test = np.flatnonzero(fold != i), np.flatnonzero(fold == i)
+            if len(np.unique(codes[train])) == 1:  # many classifiers would refuse that
+                predicted[test] = codes[train[0]]
+                continue
             seed = derive_seed(self._seed, "fold", i)
             model = fit_classifier(
                 self.estimator_,
@@ -665,7 +670,8 @@ class VaBQuerySelector(QuerySelector):
             verbose=max(0, int(self.verbose) - 1),
             **QUIET if self.verbose < 2 else {},
         )
-        with isolated_generators(derive_seed(self._seed, "autoencoder"), str(self.device)):
+        seed = derive_seed(self._seed, "autoencoder")
+        with isolated_generators(seed, str(self.device)), interruptible():
             net.fit({"X": standardized, "labels": pool.codes}, pool.codes)
         if not np.isfinite(net.history[-1, "train_loss"]):
             raise ValueError(
