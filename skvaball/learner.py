@@ -17,6 +17,7 @@ from skvaball.networks import DeepClassifier
 from skvaball.selectors.base import QuerySelector, check_batch, connect
 from skvaball.utils.classifiers import (
     ClassifierView,
+    check_class_decisions,
     check_classifier,
     check_instance,
     fit_classifier,
@@ -419,15 +420,9 @@ class ActiveLearner(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         known = np.asarray(self.estimator_.classes_)
         if len(known) == len(self.classes_):
             return values
+        check_class_decisions(unwrap(self.estimator_)[1], values)
         if values.ndim == 1:
             values = np.stack([-values, values], axis=1)
-        shape = getattr(unwrap(self.estimator_)[1], "decision_function_shape", "ovr")
-        if values.shape[1] != len(known) or (shape == "ovo" and len(known) > 2):
-            raise ValueError(
-                f"decision_function returns {values.shape[1]} values for {len(known)} classes, so "
-                f"none can be given to {np.setdiff1d(self.classes_, known).tolist()}, which have "
-                "no labels yet. Of an SVC, use decision_function_shape='ovr'."
-            )
         full = np.full((len(values), len(self.classes_)), -np.inf)
         full[:, np.searchsorted(self.classes_, known)] = values
         return full

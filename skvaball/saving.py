@@ -351,7 +351,7 @@ class _Packer:
             return np.array(value)
         if isinstance(value, list | tuple | dict):
             return self._pack_container(value)
-        if hasattr(value, "columns") and hasattr(value, "dtypes"):
+        if _is_frame(value):
             return _pack_frame(value)
         if _is_rebuilt_here(value):
             return self._refer(
@@ -449,11 +449,18 @@ def _has_plain_attributes(value: Any) -> bool:
     return own is plain and hasattr(value, "__dict__")
 
 
+def _is_frame(value: Any) -> bool:
+    if type(value).__module__.partition(".")[0] in ("pandas", "pyarrow"):
+        return hasattr(value, "to_pandas") or hasattr(value, "iloc")
+    return hasattr(value, "columns") and hasattr(value, "dtypes")
+
+
 def _pack_frame(frame: Any) -> Any:
-    if not hasattr(frame, "iloc"):
+    if not (hasattr(frame, "iloc") and hasattr(frame, "columns")):
         raise ValueError(
             f"The learner cannot be saved: it holds a {type(frame).__module__}."
-            f"{type(frame).__name__}. Fit it on a data frame of pandas, or on an array."
+            f"{type(frame).__name__}. Fit it on a data frame of pandas, on an array, or, if the "
+            "rows are texts, on a list."
         )
     dtypes = [str(dtype) for dtype in frame.dtypes]
     for name, dtype in frame.dtypes.items():

@@ -169,6 +169,20 @@ def test_weights_of_pairs_of_classes_are_not_those_of_classes():
         BASESelector(svc, distance="feature").fit_pool(X[:40], y[:40], X[40:])
 
 
+@pytest.mark.parametrize("n_classes", [3, 4])
+def test_decision_values_of_pairs_of_classes_are_not_those_of_classes(n_classes):
+    """They are what coef_ says, which are the weights of pairs as well."""
+    X, y = blobs(n_classes)
+    svc = SVC(kernel="linear", decision_function_shape="ovo").fit(X[:60], y[:60])
+    with pytest.raises(ValueError, match="for SVC no weights"):
+        BASESelector(svc, distance="feature").fit_pool(X[:60], y[:60], X[60:])
+    two = y != "c" if n_classes == 3 else np.isin(y, ["a", "b"])
+    binary = SVC(kernel="linear", decision_function_shape="ovo").fit(X[two], y[two])
+    selector = BASESelector(binary, distance="feature").fit_pool(X[two], y[two], X)
+    expected = np.abs(binary.decision_function(X)) / np.linalg.norm(binary.coef_)
+    np.testing.assert_allclose(-selector.score_samples(X), expected, rtol=1e-5)
+
+
 def test_probability_distance_of_a_linear_model():
     X, y = blobs()
     model = LogisticRegression(max_iter=1000).fit(X[:40], y[:40])

@@ -24,6 +24,7 @@ from skvaball.selectors._class_balanced import (
     solve_relaxed,
 )
 from skvaball.utils.estimator_checks import parametrize_with_selector_checks
+from skvaball.vab import VaBQuerySelector
 
 SOLVERS = ["relaxed", "milp", "greedy"]
 
@@ -233,11 +234,22 @@ def test_the_strategy_is_given_what_it_leaves_open():
     assert list(selector.selector_.classes) == list("abc")
     again = clone(selector).fit_pool(X[:30], y[:30], X[30:])
     np.testing.assert_array_equal(selector.score_samples(X), again.score_samples(X))
-    own = LogisticRegression(C=1e-3).fit(X[:30], y[:30])
+    # On other rows than the labeled ones: it is used as it is.
+    own = LogisticRegression(C=1e-3).fit(X, y)
     selector = ClassBalancedSelector(MarginSelector(own), fitted_model())
     selector.fit_pool(X[:30], y[:30], X[30:])
     expected = MarginSelector(own).fit_pool(X[:30], y[:30], X[30:]).score_samples(X)
     np.testing.assert_array_equal(selector.score_samples(X), expected)
+
+
+def test_parameters_of_the_strategy_are_checked():
+    X, y = blobs()
+    selector = ClassBalancedSelector(VaBQuerySelector(lam=-1), fitted_model())
+    with pytest.raises(ValueError, match="'lam' parameter of VaBQuerySelector"):
+        selector.fit_pool(X[:30], y[:30], X[30:])
+    nothing = VaBQuerySelector(use_difficulty=False, posterior="normalized")
+    with pytest.raises(ValueError, match="use_difficulty=False needs"):
+        selector.set_params(selector=nothing).fit_select(X[:30], y[:30], X[30:], 5)
 
 
 def test_parameters_of_the_strategy_can_be_set():

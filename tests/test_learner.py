@@ -1155,7 +1155,7 @@ def test_decisions_between_pairs_of_classes_are_not_given_to_a_new_class(n):
     labels = np.arange(len(X)) % n
     pairs = SVC(decision_function_shape="ovo")
     learner = ActiveLearner(pairs, MarginSelector(), classes=range(n + 1)).fit(X, labels)
-    with pytest.raises(ValueError, match=rf"values for {n} classes.*\[{n}\].*'ovr'"):
+    with pytest.raises(ValueError, match=rf"values for {n} classes.*'ovr'"):
         learner.decision_function(X)
     learner.set_params(estimator__decision_function_shape="ovr").fit(X, labels)
     values = learner.decision_function(X)

@@ -12,6 +12,7 @@ import joblib
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
 import scipy.sparse as sp
 import torch
@@ -217,8 +218,20 @@ def test_data_frames_are_saved_by_column(tmp_path):
     saved.fit(categories[:40], y[:40])
     with pytest.raises(ValueError, match=r"column 'c'.*type category.*Convert it"):
         saved.save(tmp_path / "other")
-    with pytest.raises(ValueError, match="data frame of pandas, or on an array"):
+    assert not (tmp_path / "other").exists()
+
+
+def test_what_else_holds_columns_or_texts_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"polars.*data frame of pandas, on an array"):
         learner().fit(pl.DataFrame(X), y).save(tmp_path / "other")
+    table = pa.table({str(i): column for i, column in enumerate(X.T)})
+    with pytest.raises(ValueError, match=r"pyarrow.*data frame of pandas, on an array"):
+        learner().fit(table.slice(0, 40), y[:40]).save(tmp_path / "other")
+    texts = pd.DataFrame({"text": ["good day", "bad day", "fine", "poor"]})["text"]
+    of_texts = learner(make_pipeline(TfidfVectorizer(), LogisticRegression()))
+    of_texts.fit(texts, [1, 0, 1, 0])
+    with pytest.raises(ValueError, match=r"Series.*if the rows are texts, on a list"):
+        of_texts.save(tmp_path / "other")
     assert not (tmp_path / "other").exists()
 
 

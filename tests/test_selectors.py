@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import scipy.sparse as sp
 import torch
@@ -21,6 +22,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, LinearSVC
 from torch.utils.data import TensorDataset
 
+from skvaball import ActiveLearner
 from skvaball.networks import DeepClassifier
 from skvaball.selectors import (
     ClassBalancedSelector,
@@ -459,6 +461,24 @@ def test_frames_with_names_need_no_warning(kind, recwarn):
     for estimator in estimators:
         kind(estimator).fit(frame, PARTLY).select(frame, 3)
     assert [str(warning.message) for warning in recwarn] == []
+
+
+@pytest.mark.parametrize("n_classes", [3, 4])  # three classes have three pairs
+def test_the_margin_of_pairs_of_classes_is_refused(n_classes):
+    labels = np.where(PARTLY == -1, -1, PARTLY % n_classes)
+    with pytest.raises(ValueError, match="use decision_function_shape='ovr'"):
+        fitted(MarginSelector, SVC(decision_function_shape="ovo"), labels).select(POOL, 3)
+    assert fitted(MarginSelector, SVC(decision_function_shape="ovo"), TWO).select(POOL, 3).size == 3
+
+
+def test_random_choice_among_the_rows_of_a_table_of_pyarrow():
+    table = pa.table({name: X[:, i] for i, name in enumerate("abc")})
+    learner = ActiveLearner(LogisticRegression(), RandomSelector(), random_state=0)
+    learner.fit(table.slice(0, N_LABELED), y[:N_LABELED])
+    found = learner.query(table.slice(N_LABELED), 10)
+    frame = pd.DataFrame(X, columns=list("abc"))
+    expected = clone(learner).fit(frame[:N_LABELED], y[:N_LABELED]).query(frame[N_LABELED:], 10)
+    np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize("kind", SELECTORS)

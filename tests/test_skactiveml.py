@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import torch
 from sklearn.base import clone
@@ -215,6 +216,22 @@ def test_data_frames_for_a_pipeline_that_names_columns(digits):
     for strategy in ("Badge", "CoreSet"):
         positions, _ = _ours(strategy, X, y, 5, pipeline, layers="penultimate")
         assert len(set(positions)) == 5
+
+
+def test_tables_of_pyarrow(digits):
+    _, y, _ = digits
+    X = np.random.default_rng(0).standard_normal((100, 3))
+    frame, table = (
+        pd.DataFrame(X, columns=list("abc")),
+        pa.table(dict(zip("abc", X.T, strict=True))),
+    )
+    found = [
+        SkactivemlSelector("UncertaintySampling", LogisticRegression(), random_state=0)
+        .fit_pool(rows[:N_LABELED], y[:N_LABELED], rows[N_LABELED:])
+        .select(rows[N_LABELED:], 5)
+        for rows in (frame, table)
+    ]
+    np.testing.assert_array_equal(*found)
 
 
 # -- what strategies need --------------------------------------------------------------------

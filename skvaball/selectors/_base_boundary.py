@@ -11,7 +11,7 @@ from torch import nn
 
 from skvaball.features import record_layers, torch_net
 from skvaball.selectors.base import QuerySelector
-from skvaball.utils.classifiers import device_of, is_skorch, network_array
+from skvaball.utils.classifiers import device_of, has_class_decisions, is_skorch, network_array
 from skvaball.utils.random import isolated_generators
 from skvaball.utils.rows import n_rows, take_rows, to_array
 
@@ -161,7 +161,7 @@ class BASESelector(QuerySelector):
     def _outputs(self, X: Any) -> np.ndarray:
         """Outputs f of all classes up to a constant per row; -inf for unknown classes."""
         if self._linear_model:
-            values = _two_columns(self._view.decision_function(X).astype(np.float64))
+            values = _two_columns(self._view.class_decisions(X).astype(np.float64))
         else:
             values = np.log(np.maximum(self._view.predict_proba(X)[:, self._known], _TINY))
         outputs = np.full((len(values), len(self.classes_)), -np.inf)
@@ -245,8 +245,8 @@ def _model_weights(classifier: Any, X: Any) -> np.ndarray | None:
     outputs = (X if sp.issparse(X) else np.asarray(X)) @ weights.T + intercept
     if len(weights) == 1:
         outputs, weights = _two_columns(outputs[:, 0]), _two_columns(weights[0]).T
-    # Not so for pairs of classes, as in SVC.
-    if outputs.shape != values.shape:
+    # Of three classes there are as many pairs, whose values an SVC may have.
+    if outputs.shape != values.shape or not has_class_decisions(classifier, len(weights)):
         return None
     linear = np.allclose(outputs, values, rtol=_TOLERANCE, atol=_TOLERANCE)
     return weights if linear else None

@@ -14,7 +14,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from skvaball.selectors._entropy import EntropySelector
 from skvaball.selectors._wrapping import WrappingSelector
-from skvaball.selectors.base import QuerySelector, connect
+from skvaball.selectors.base import QuerySelector, connect_inner
 from skvaball.utils.random import derive_seed
 
 #: Reduced costs above minus this count as not negative: HiGHS itself is no more exact.
@@ -161,7 +161,7 @@ class ClassBalancedSelector(WrappingSelector):
         self._counts = np.bincount(codes, minlength=len(self.classes_))
         template = EntropySelector() if self.selector is None else self.selector
         seed = derive_seed(self._seed, "selector")
-        self.selector_ = connect(template, self.estimator_, self.classes_, seed)
+        self.selector_ = connect_inner(template, self.estimator_, self.classes_, seed)
         return self.selector_._fit_apart(X_labeled, self.classes_[codes], X_pool)[1]
 
     def _score(self, X: Any) -> np.ndarray:

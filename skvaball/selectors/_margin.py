@@ -64,7 +64,7 @@ class MarginSelector(QuerySelector):
     def _score(self, X: Any) -> np.ndarray:
         if hasattr(self.estimator_, "predict_proba"):
             return -_margin(self._view.predict_proba(X))
-        values = self._view.decision_function(X)
+        values = self._view.class_decisions(X)
         if values.ndim == 1:
             return np.asarray(-np.abs(values))
         return -_margin(values)

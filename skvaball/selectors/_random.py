@@ -89,7 +89,10 @@ class RandomSelector(QuerySelector):
 def _rows(chunk: Any) -> Any:
     if hasattr(chunk, "to_numpy"):
         return chunk.to_numpy()
-    return chunk.toarray() if hasattr(chunk, "toarray") else chunk
+    if hasattr(chunk, "toarray"):
+        return chunk.toarray()
+    # A table of pyarrow would be iterated over by columns.
+    return np.asarray(chunk) if hasattr(chunk, "columns") else chunk
 
 
 def _row_bytes(row: Any) -> bytes:

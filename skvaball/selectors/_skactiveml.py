@@ -149,7 +149,7 @@ class SkactivemlSelector(QuerySelector):
 
     def _fit_pool(self, X_labeled: Any, codes: np.ndarray, X_pool: Any) -> None:
         self._labeled = _dense(X_labeled), codes.astype(np.float64)
-        self._columns = list(X_labeled.columns) if hasattr(X_labeled, "columns") else None
+        self._columns = _column_names(X_labeled)
         self._reader = FeatureReader(self._view, self.layers, self.batch_size)
         # Before any query: what the strategy needs and cannot be given is an error of fit.
         self._arguments(self._new_strategy())
@@ -404,6 +404,13 @@ def _complete(picks: np.ndarray, scores: np.ndarray, n: int) -> np.ndarray:
     picks = picks[np.sort(first)]
     rest = np.setdiff1d(np.arange(len(scores)), picks)
     return np.concatenate([picks, rest[top_positions(scores[rest], n - len(picks))]])
+
+
+def _column_names(X: Any) -> list[str] | None:
+    """Names of the columns of a data frame, or of a table of pyarrow; None of an array."""
+    if hasattr(X, "columns") and not hasattr(X, "column_names"):
+        return list(X.columns)
+    return list(X.column_names) if hasattr(X, "column_names") else None
 
 
 def _framed(X: np.ndarray, columns: list[str] | None) -> Any:

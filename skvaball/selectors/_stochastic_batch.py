@@ -12,7 +12,7 @@ from sklearn.utils.validation import validate_data
 from torch.utils.data import Dataset
 
 from skvaball.selectors._wrapping import WrappingSelector
-from skvaball.selectors.base import QuerySelector, connect, top_positions
+from skvaball.selectors.base import QuerySelector, connect_inner, given_estimator, top_positions
 from skvaball.utils.classifiers import validates_itself
 from skvaball.utils.random import derive_seed
 
@@ -60,7 +60,8 @@ class StochasticBatchSelector(WrappingSelector):
     selector_ : QuerySelector
         The fitted inner selector.
     estimator_ : classifier or None
-        Its fitted classifier.
+        ``estimator``, fitted, or else the classifier of the inner selector. A selector
+        with a classifier of its own scores with that; ``score`` looks for mistakes of this one.
     classes_ : ndarray of shape (n_classes,)
         The classes, sorted.
     n_features_in_ : int
@@ -126,12 +127,7 @@ class StochasticBatchSelector(WrappingSelector):
     def _fit_pool(self, X_labeled: Any, codes: np.ndarray, X_pool: Any) -> Any:
         classes: Any = self.classes if self.estimator_ is None else self.classes_
         seed = derive_seed(self._seed, "selector")
-        self.selector_ = connect(self.selector, self.estimator_, classes, seed)
-        name, estimator = _given_estimator(self.selector)
-        if estimator is not None:
-            # The clone that connect made is unfitted, and would be fitted again.
-            self.selector_.set_params(**{name: estimator})
-        self.selector_._validate_params()
+        self.selector_ = connect_inner(self.selector, self.estimator_, classes, seed)
         _, prepared = self.selector_._fit_apart(X_labeled, self.classes_[codes], X_pool)
         if self.estimator_ is None and self.selector_.estimator_ is not None:
             self.estimator_ = self.selector_.estimator_
@@ -165,7 +161,7 @@ class StochasticBatchSelector(WrappingSelector):
     # -- input: what the inner selector takes --------------------------------------------
 
     def _check_rows(self, X: Any, *, reset: bool) -> Any:
-        _, estimator = _given_estimator(self)
+        _, estimator = given_estimator(self)
         if estimator is None or isinstance(X, Dataset) or not validates_itself(estimator):
             return super()._check_rows(X, reset=reset)
         validate_data(self, X, reset=reset, skip_check_array=True)
@@ -175,11 +171,3 @@ class StochasticBatchSelector(WrappingSelector):
         if self.estimator is not None:
             return super()._accepts(tag)
         return bool(self.selector._accepts(tag))
-
-
-def _given_estimator(selector: Any) -> tuple[str, Any]:
-    """The estimator given to a selector, or else to the one inside it: parameter and value."""
-    name = "estimator"
-    while getattr(selector, "estimator", None) is None and hasattr(selector, "selector"):
-        selector, name = selector.selector, f"selector__{name}"
-    return name, getattr(selector, "estimator", None)

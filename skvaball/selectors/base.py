@@ -481,6 +481,27 @@ def connect(selector: QuerySelector, estimator: Any, classes: np.ndarray, seed: 
     return clone(selector).set_params(**missing)
 
 
+def connect_inner(
+    selector: QuerySelector, estimator: Any, classes: np.ndarray, seed: int
+) -> QuerySelector:
+    """As :func:`connect`, for a selector inside another: a fitted classifier stays fitted."""
+    inner: QuerySelector = connect(selector, estimator, classes, seed)
+    name, own = given_estimator(selector)
+    if own is not None:
+        # The clone that connect made is unfitted, and would be fitted again.
+        inner.set_params(**{name: own})
+    inner._validate_params()
+    return inner
+
+
+def given_estimator(selector: Any) -> tuple[str, Any]:
+    """The estimator given to a selector, or else to the one inside it: parameter and value."""
+    name = "estimator"
+    while getattr(selector, "estimator", None) is None and hasattr(selector, "selector"):
+        selector, name = selector.selector, f"selector__{name}"
+    return name, getattr(selector, "estimator", None)
+
+
 def top_positions(scores: np.ndarray, n: int) -> np.ndarray:
     """Positions (int64) of the n highest scores, best first, ties by position."""
     if np.isnan(scores).any():

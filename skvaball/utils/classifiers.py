@@ -227,6 +227,18 @@ class ClassifierView:
         """What the classifier returns, shape (n,) or (n, n_columns)."""
         return self._in_chunks(X, lambda chunk: np.asarray(self.estimator.decision_function(chunk)))
 
+    def class_decisions(self, X: Any) -> np.ndarray:
+        """Decision values of the known classes, shape (n,) for two, else (n, n_known).
+
+        Raises
+        ------
+        ValueError
+            If the values are those of pairs of classes.
+        """
+        values = self.decision_function(X)
+        check_class_decisions(self.classifier, values)
+        return values
+
     def _in_chunks(self, X: Any, function: Any) -> np.ndarray:
         # The generators are isolated because DataLoaders draw from them even to predict.
         with guarded(self.estimator, 0):
@@ -253,6 +265,24 @@ class ClassifierView:
         """Number of columns of probabilities that the classifier returns."""
         with guarded(self.estimator, 0):
             return int(self._raw_probabilities(to_array(take_rows(X, np.arange(1)))).shape[1])
+
+
+def has_class_decisions(classifier: Any, n_values: int) -> bool:
+    """Whether a classifier has a decision value for each class, not for each pair of them."""
+    pairs = getattr(classifier, "decision_function_shape", None) == "ovo"
+    n_known = len(classifier.classes_)
+    return bool(n_values == n_known and not (pairs and n_known > 2))
+
+
+def check_class_decisions(classifier: Any, values: np.ndarray) -> None:
+    """Raise unless there is a decision value for each class."""
+    n_values = 2 if values.ndim == 1 else values.shape[1]
+    if not has_class_decisions(classifier, n_values):
+        raise ValueError(
+            f"decision_function of {type(classifier).__name__} returns {n_values} values for "
+            f"{len(classifier.classes_)} classes, which are not one for each class. Of an SVC, "
+            "use decision_function_shape='ovr'."
+        )
 
 
 def check_probabilities(probabilities: np.ndarray) -> None:
