@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from skvaball.experiments import ResultStore, curve_areas
+from skvaball.experiments import ResultStore, RunKey, curve_areas
 
 ORACLE, ENTROPY = "oracle", "entropy"
 
@@ -94,6 +94,13 @@ def table(rounds: pd.DataFrame, strategy: str, protocols: list[str]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
+def complete_rounds(path: Path) -> pd.DataFrame:
+    """The rounds of the runs of a store that are finished."""
+    store = ResultStore(path, must_exist=True)
+    runs = store.runs()
+    return store.rounds().merge(runs.loc[runs["finished"], list(RunKey._fields)])
+
+
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -101,7 +108,7 @@ def main() -> None:
     parser.add_argument("--strategy", default="vab", help="the one that is compared")
     parser.add_argument("--protocols", nargs="+", help="which, in their order; all without it")
     args = parser.parse_args()
-    rounds = pd.concat([ResultStore(path, must_exist=True).rounds() for path in args.stores])
+    rounds = pd.concat([complete_rounds(path) for path in args.stores])
     protocols = args.protocols or sorted(rounds["protocol"].unique())
     for balance, part in rounds.groupby("balance", sort=False):
         print(f"\n`balance = {balance}`\n")

@@ -5,15 +5,19 @@ import sys
 import numpy as np
 import pytest
 from experiment_runs import FAST, RESULTS, assert_same_results, fast_protocol, run
+from joblib import Memory
 from real_data import real_data
+from skimage.io import imsave
 from typer.testing import CliRunner
 
 import skvaball
 from skvaball import VaBQuerySelector, cli
+from skvaball.datasets.neu import NEU_CLASSES
 from skvaball.experiments import (
     ResultStore,
     area_under_curve,
     curve_areas,
+    data,
     demo,
     find_strategies,
     load_protocol,
@@ -21,7 +25,7 @@ from skvaball.experiments import (
     shipped_protocols,
 )
 from skvaball.experiments import runner as runner_module
-from skvaball.experiments.data import balanced_positions, hog_features
+from skvaball.experiments.data import balanced_positions, hog_features, load_parts
 from skvaball.experiments.strategies import make_selector
 from skvaball.networks import DeepClassifier
 
@@ -209,6 +213,39 @@ def test_test_rows_are_drawn_evenly_and_stay_the_same(tmp_path):
 def test_rare_classes_can_be_named_counted_from_1(tmp_path):
     text = 'extends = "digits"\n[metrics]\nrare = [1, 10]'
     assert make_split(fast_protocol(tmp_path, text), 0).rare == [0, 9]
+
+
+@pytest.mark.parametrize("rare", ["[0]", "[2, 2]", "[11]"])
+def test_rare_classes_that_are_not_there_are_an_error(rare, tmp_path):
+    text = f'extends = "digits"\n[metrics]\nrare = {rare}'
+    with pytest.raises(ValueError, match=r"metrics\.rare.*got|the data have the classes 1 to 10"):
+        make_split(fast_protocol(tmp_path, text), 0)
+
+
+def test_a_folder_that_has_changed_is_read_again(tmp_path, monkeypatch):
+    """Also if the change is in a folder inside of it, or in a file that stays."""
+    monkeypatch.setattr(data, "_memory", lambda: Memory(tmp_path / "cache", verbose=0))
+    folder = tmp_path / "neu64"
+    rng = np.random.default_rng(0)
+
+    def write(name, i):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        imsave(folder / name / f"{i}.png", rng.integers(0, 256, (64, 64), dtype=np.uint8))
+
+    for name in NEU_CLASSES:
+        for i in range(5):
+            write(name, i)
+
+    def images():
+        parts = load_parts(load_protocol("neu-small"), 0, folder)
+        return np.concatenate([parts.images_train, parts.images_test])
+
+    assert len(images()) == 45
+    write(NEU_CLASSES[0], 5)
+    before = images()
+    assert len(before) == 46
+    write(NEU_CLASSES[0], 5)
+    assert not np.array_equal(images(), before)
 
 
 def test_gradient_histograms_are_those_of_scikit_image():

@@ -401,6 +401,11 @@ def test_parameter_curve_sets_names_side_by_side():
     shown = ParameterCurveDisplay.from_results(flags, "activity", "area")
     ticks = [tick.get_text() for tick in shown.ax_.get_xticklabels()]
     assert ticks == ["False", "True", "auto"]
+    objects = results.assign(activity=[{}, "balanced", [1, 2]])
+    shown = ParameterCurveDisplay.from_results(objects, "activity", "area")
+    ticks = [tick.get_text() for tick in shown.ax_.get_xticklabels()]
+    assert ticks == ["[1, 2]", "balanced", "{}"]
+    np.testing.assert_allclose(shown.lines_[0].get_ydata(), [0.3, 0.2, 0.1])
 
 
 def gallery(n=3):

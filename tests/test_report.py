@@ -542,6 +542,43 @@ def test_unfinished_runs_and_other_commits_are_told_and_areas_are_of_whole_runs(
     assert summary(store)["photos", "none"].loc["vab", "n_pairs"] == 4
 
 
+def test_where_no_run_is_finished_there_are_no_areas(tmp_path):
+    """All of them at the same round: the longest so far is not the whole budget."""
+    rounds = small_store()._rounds
+    store = Store(rounds[rounds["round"] < 3].to_dict("records"), {"photos": protocol()})
+    store.runs = lambda: small_store().runs().assign(finished=False)
+    page = report(store, tmp_path)
+    assert page.warnings[0].startswith("20 of 20 runs not finished")
+    table = summary(store)["photos", "none"]
+    assert (table["n_seeds"] == 0).all()
+    assert table[["accuracy_area", "accuracy_labels", "difference"]].isna().all(axis=None)
+    assert (table["query_time"] > 0).any()
+
+
+def test_settings_that_are_no_words_or_numbers_can_be_compared(tmp_path):
+    strategies = {
+        "random": STRATEGIES["random"],
+        "vab": STRATEGIES["vab"],
+        "unweighted": ({"selector": "vab", "class_weight": {}}, 0.02),
+    }
+    page = report(small_store(strategies=strategies), tmp_path)
+    assert "Effect of class_weight" in page.headings
+
+
+def test_protocols_that_share_a_title_are_told_apart(tmp_path):
+    rounds = [
+        entry
+        for name in ("photos", "photos-2", "photos-3")
+        for entry in make_rounds(name, strategies=dict(list(STRATEGIES.items())[:3]))
+    ]
+    variants = {"photos": "+[1]", "photos-2": "+[2]", "photos-3": "+[3]"}
+    protocols = {name: protocol(variant={"name": v}) for name, v in variants.items()}
+    page = report(Store(rounds, protocols), tmp_path)
+    assert {"Photos (photos)", "Photos (photos-2)", "Photos (photos-3)"} <= set(page.headings)
+    (caption,) = [c for c in page.captions if "Friedman" in c]
+    assert "3 data sets (Photos (photos); Photos (photos-2); Photos (photos-3))" in caption
+
+
 def test_ranks_are_over_data_sets_not_over_protocols(whole):
     store, _, page = whole
     rounds = store.rounds().query("balance == 'none' and strategy in ['random', 'entropy', 'vab']")

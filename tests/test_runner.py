@@ -13,6 +13,7 @@ from experiment_runs import FAST, RESULTS, assert_same_results, fast_protocol, r
 from imblearn.metrics import geometric_mean_score
 from joblib import parallel_config
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, recall_score
+from test_store import ENVIRONMENT, entry
 
 from skvaball.exceptions import NothingLearnedWarning
 from skvaball.experiments import ResultStore, RunKey, make_split, run_protocol
@@ -193,10 +194,64 @@ def test_unknown_balances_are_an_error_before_anything_runs(tmp_path):
 
 def test_more_labels_than_rows_are_an_error_before_anything_runs(tmp_path):
     protocol = fast_protocol(tmp_path, FAST.replace("start = 20", "start = 2000"))
-    with pytest.raises(ValueError, match="starts with 2000 labels, but its data have 401 rows"):
+    with pytest.raises(ValueError, match=r"starts with 2000 labels .* its data have 401 rows"):
+        run(protocol, ["random"], [0], tmp_path / "r.db")
+    protocol = fast_protocol(tmp_path, FAST.replace("n = 2", "n = 39"))
+    with pytest.raises(ValueError, match=r"39 batches of 10, 410 in all.*data have 401 rows"):
         run(protocol, ["random"], [0], tmp_path / "r.db")
     with pytest.raises(ValueError, match="at least one strategy and one seed"):
         run(protocol, [], [0], tmp_path / "r.db")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ('[strategies.s]\nselector = "margin"\nquery_size = 50', "'s' has query_size = 50"),
+        (
+            '[strategies.s]\nselector = "margin"\nnetwork = { dropuot = 0.2 }',
+            r"mlp does not take .*dropuot",
+        ),
+        ("[network.params]\nhiden = [3]", r"mlp does not take .*hiden"),
+    ],
+)
+def test_what_does_not_fit_is_found_before_anything_is_stored(wrong, message, tmp_path):
+    """Not after hours, in the turn of the strategy; and the store is free for what is right."""
+    strategies = ["random", "s"] if "strategies.s" in wrong else ["random"]
+    with pytest.raises(ValueError, match=message):
+        run(fast_protocol(tmp_path, f"{FAST}\n{wrong}\n"), strategies, [0], tmp_path / "r.db")
+    store = ResultStore(tmp_path / "r.db")
+    assert len(store.rounds()) == 0
+    assert store.protocols() == {}
+
+
+def test_a_run_that_was_stopped_in_its_first_round_may_have_other_settings(tmp_path, monkeypatch):
+    class Stopped(Exception):
+        pass
+
+    def stop(*args):
+        raise Stopped
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runner_module, "_play", stop)
+        with pytest.raises(Stopped):
+            run(fast_protocol(tmp_path), ["small-vab"], [0], tmp_path / "r.db")
+    other = FAST.replace("n_draws = 4", "n_draws = 8").replace("max_epochs = 4", "max_epochs = 5")
+    run(fast_protocol(tmp_path, other), ["small-vab"], [0], tmp_path / "r.db")
+    assert ResultStore(tmp_path / "r.db").runs()["finished"].tolist() == [True]
+
+
+def test_settings_that_another_process_has_entered_meanwhile_are_not_mixed(tmp_path):
+    """Two processes enter different settings before either has a round."""
+    mine = fast_protocol(tmp_path)
+    (strategy,) = runner_module.find_strategies(mine, ["margin"])
+    key, store = RunKey("fast", "none", "margin", 0), ResultStore(tmp_path / "r.db")
+    settings = runner_module.RunSettings(str(store.path), None, "cpu", 1)
+    runner_module._enter(mine, {"margin": strategy}, [key], store, settings)
+    other = key._replace(seed=1)
+    store.add_run(other, 3, {"selector": "other"})
+    store.add_round(other, entry(), ENVIRONMENT)
+    with pytest.raises(ValueError, match="'margin' with other settings"):
+        runner_module._run(mine, key, strategy, settings, wait=True)
 
 
 # Interruptions

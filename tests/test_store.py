@@ -114,6 +114,7 @@ def test_pictures_come_back_with_their_terms(store):
 
 
 def test_other_settings_under_a_known_name_are_an_error(store):
+    store.add_round(KEY, entry(), ENVIRONMENT)
     store.add_protocol("p", {"title": "P"})
     with pytest.raises(ValueError, match=r"another protocol named 'p': they differ in title, x"):
         store.add_protocol("p", {"title": "Q", "x": 1})
@@ -125,10 +126,21 @@ def test_other_settings_under_a_known_name_are_an_error(store):
         assert connection.execute("select count(*) from runs").fetchone() == (1,)
 
 
+def test_what_has_no_round_yet_may_be_corrected(store):
+    store.add_protocol("p", {"title": "Q"})
+    assert store.protocols() == {"p": {"title": "Q"}}
+    store.add_run(KEY, 5, {"selector": "vab", "lam": 1})
+    store.add_round(KEY, entry(), ENVIRONMENT)
+    run = store.runs().iloc[0]
+    assert run["n_rounds"] == 5
+    assert run["config"] == {"selector": "vab", "lam": 1}
+
+
 def test_defaults_that_a_new_version_has_changed_are_other_settings(store):
     key = RunKey("p", "none", "margin", 0)
     store.add_run(key, 2, {"selector": "margin", "defaults": {"draws": 8}})
     store.add_run(key, 2, {"selector": "margin", "defaults": {"draws": 8}})
+    store.add_round(key, entry(), ENVIRONMENT)
     with pytest.raises(ValueError, match=r"other settings: draws 8 instead of 32\. Use another"):
         store.add_run(key, 2, {"selector": "margin", "defaults": {"draws": 32}})
 
@@ -136,9 +148,11 @@ def test_defaults_that_a_new_version_has_changed_are_other_settings(store):
 def test_a_default_that_is_written_out_is_the_same_setting(store):
     key = RunKey("p", "none", "mine", 0)
     store.add_run(key, 2, {"selector": "vab", "defaults": {"lam": 0.1, "draws": 8}})
+    store.add_round(key, entry(), ENVIRONMENT)
     store.add_run(key, 2, {"selector": "vab", "lam": 0.1, "defaults": {"draws": 8}})
     with pytest.raises(ValueError, match=r"lam 0\.1 instead of none\. Use"):
         store.add_run(key, 2, {"selector": "vab", "defaults": {"draws": 8}})
+    store.add_round(KEY, entry(), ENVIRONMENT)
     with pytest.raises(ValueError, match="did not record the defaults of its time"):
         store.add_run(KEY, 2, {"selector": "vab", "defaults": {"lam": 0.1}})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from functools import cache
 from pathlib import Path
@@ -103,13 +104,22 @@ def load_parts(protocol: Protocol, seed: int, folder: str | Path | None) -> Bunc
     if name == "digits":
         path = None
     split = 0 if name in FIXED_SPLIT else seed
-    # A folder that has changed since is read again.
-    stamp = None if path is None or not os.path.exists(path) else os.stat(path).st_mtime
+    stamp = None if path is None else _stamp(path)
     parts = Bunch(**_memory().cache(_load)(name, path, split, stamp))
     if protocol.data.features == "hog":
         features = _memory().cache(_load_hog)(name, path, split, stamp)
         parts.data_train, parts.data_test = features
     return parts
+
+
+def _stamp(path: str) -> str:
+    """What changes with the files of a folder, so that they are read again."""
+    found = hashlib.blake2b(digest_size=16)
+    for folder, _, names in sorted(os.walk(path)):
+        for name in sorted(names):
+            state = os.stat(os.path.join(folder, name))
+            found.update(f"{folder}/{name}|{state.st_size}|{state.st_mtime_ns}\n".encode())
+    return found.hexdigest()
 
 
 @cache
@@ -118,13 +128,13 @@ def _memory() -> Memory:
     return Memory(Path(get_data_home()) / "skvaball", mmap_mode="r", verbose=0)
 
 
-def _load(name: str, path: str | None, seed: int, stamp: float | None) -> dict[str, Any]:
+def _load(name: str, path: str | None, seed: int, stamp: str | None) -> dict[str, Any]:
     parts = load_train_test(name, path, random_state=seed)
     return {key: value for key, value in parts.items() if key != "DESCR"}
 
 
 def _load_hog(
-    name: str, path: str | None, seed: int, stamp: float | None
+    name: str, path: str | None, seed: int, stamp: str | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Features of the training and of the test images."""
     parts = _memory().cache(_load)(name, path, seed, stamp)
@@ -189,6 +199,12 @@ def _rare_classes(protocol: Protocol, y: np.ndarray, kept: np.ndarray) -> list[i
     ``RARE_SHARE`` of the mean number of rows.
     """
     if protocol.metrics.rare is not None:
+        n_classes = len(np.unique(y))
+        if max(protocol.metrics.rare, default=1) > n_classes:
+            raise ValueError(
+                f"The protocol {protocol.name} names the rare classes "
+                f"{list(protocol.metrics.rare)}; the data have the classes 1 to {n_classes}."
+            )
         return [number - 1 for number in protocol.metrics.rare]
     counts = np.bincount(kept)
     if protocol.variant.name.startswith(("+", "-")):

@@ -5,9 +5,16 @@ from __future__ import annotations
 import tomllib
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 #: How the training of the classifier answers to imbalanced labels.
 Balance = Literal["none", "sampling", "logit_adjustment"]
@@ -83,9 +90,16 @@ class MetricsSection(_Section):
 
     #: Classes, counted from 1, whose share among the labeled rows is followed. None: those that
     #: the variant cut, or that are naturally rare.
-    rare: tuple[int, ...] | None = None
+    rare: tuple[Annotated[int, Field(ge=1)], ...] | None = None
     #: Top rows of each query that are kept with their picture, for the gallery.
     gallery: int = Field(default=0, ge=0)
+
+    @field_validator("rare")
+    @classmethod
+    def _check_rare(cls, rare: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        if rare is not None and len(set(rare)) < len(rare):
+            raise ValueError("expected each class once")
+        return rare
 
 
 class StrategySection(_Section):

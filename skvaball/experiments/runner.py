@@ -179,11 +179,7 @@ def _enter(
     # Of seed 0, whichever are run: the store must have the same protocol for all of them.
     # And data that do not depend on the seed are in the cache before the workers ask.
     split = make_split(protocol, 0, settings.folder)
-    if protocol.rounds.start > len(split.y_train):
-        raise ValueError(
-            f"The protocol {protocol.name} starts with {protocol.rounds.start} labels, but its "
-            f"data have {len(split.y_train)} rows."
-        )
+    _check_fit(protocol, strategies, split)
     counts = np.bincount(split.y_train, minlength=len(split.class_names))
     store.add_protocol(
         protocol.name,
@@ -197,6 +193,32 @@ def _enter(
     for key in keys:
         strategy = strategies[key.strategy]
         store.add_run(key, strategy.rounds_after_start(protocol) + 1, strategy.config)
+
+
+def _check_fit(protocol: Protocol, strategies: dict[str, Strategy], split: Split) -> None:
+    """Raise for what would fail in the course of a run."""
+    start, batch, n = protocol.rounds.start, protocol.rounds.batch, protocol.rounds.n
+    n_rows = len(split.y_train)
+    if start + batch * n > n_rows:
+        raise ValueError(
+            f"The protocol {protocol.name} starts with {start} labels and buys {n} batches of "
+            f"{batch}, {start + batch * n} in all, but its data have {n_rows} rows."
+        )
+    for name, strategy in strategies.items():
+        if strategy.query_size is not None and strategy.query_size > batch:
+            raise ValueError(
+                f"The strategy {name!r} has query_size = {strategy.query_size}, but the protocol "
+                f"{protocol.name} buys {batch} labels in a round. Expected no more than that."
+            )
+    kind = NETWORKS[protocol.network.kind]
+    for strategy in strategies.values():
+        params = {**protocol.network.params, **strategy.network}
+        try:
+            kind(split.X_train.shape[1], len(split.class_names), **params)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"The network {protocol.network.kind} does not take {params}: {error}"
+            ) from error
 
 
 def _run(
@@ -259,6 +281,8 @@ def _play(
             "nothing_learned": warned,
             **_agreements(simulator.learner_, entry["round"]),
         }
+        # Once more: another process may have entered other settings in the meantime.
+        store.add_run(key, strategy.rounds_after_start(protocol) + 1, strategy.config)
         gallery = _gallery(simulator.learner_, split, entry, protocol.metrics.gallery)
         store.add_round(key, entry, describe_environment(), gallery)
 

@@ -25,6 +25,7 @@ from sqlalchemy import (
     create_engine,
     inspect,
     select,
+    update,
 )
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.engine import URL
@@ -202,6 +203,8 @@ class ResultStore:
     def add_protocol(self, name: str, content: dict[str, Any]) -> None:
         """Enter a protocol, or check that the one of this name is the same.
 
+        One without any round so far is replaced: nothing was measured with it.
+
         Parameters
         ----------
         name : str
@@ -217,6 +220,9 @@ class ResultStore:
         with self._engine.begin() as connection:
             statement = insert(_protocols).values(name=name, content=content)
             connection.execute(statement.on_conflict_do_nothing())
+            if not _has_rounds(connection, _runs.c.protocol == name):
+                replace = update(_protocols).where(_protocols.c.name == name)
+                connection.execute(replace.values(content=content))
             known = connection.execute(
                 select(_protocols.c.content).where(_protocols.c.name == name)
             ).scalar_one()
@@ -231,6 +237,8 @@ class ResultStore:
 
     def add_run(self, key: RunKey, n_rounds: int, config: dict[str, Any]) -> None:
         """Enter a run, or check that the strategy has the same settings in its other runs.
+
+        What was entered with other settings and has no round so far is replaced.
 
         Parameters
         ----------
@@ -251,8 +259,12 @@ class ResultStore:
         with self._engine.begin() as connection:
             values = {**key._asdict(), "n_rounds": n_rounds, "config": config, "started": now}
             connection.execute(insert(_runs).values(values).on_conflict_do_nothing())
+            if not _has_rounds(connection, _is_run(key)):
+                replace = update(_runs).where(_is_run(key))
+                connection.execute(replace.values(n_rounds=n_rounds, config=config))
             same = (_runs.c.protocol == key.protocol) & (_runs.c.strategy == key.strategy)
-            for known in connection.execute(select(_runs.c.config).where(same)).scalars():
+            measured = select(_runs.c.config).where(same & _runs.c.id.in_(select(_rounds.c.run)))
+            for known in connection.execute(measured).scalars():
                 difference = _difference(known, config)
                 if difference:
                     raise ValueError(
@@ -417,6 +429,12 @@ class ResultStore:
             )
         ]
         return frame
+
+
+def _has_rounds(connection: Connection, runs: Any) -> bool:
+    """Whether any of the runs has a round."""
+    query = select(_rounds.c.run).join(_runs, _rounds.c.run == _runs.c.id).where(runs).limit(1)
+    return connection.execute(query).first() is not None
 
 
 def _is_run(key: RunKey) -> Any:

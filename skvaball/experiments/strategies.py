@@ -139,9 +139,10 @@ def _find(protocol: Protocol, name: str) -> Strategy:
     own = protocol.strategies.get(name)
     selector = name if own is None else own.selector
     if selector not in known:
+        # A strategy of the protocol's own is made of one that is not.
+        names = {*known, *protocol.strategies} if own is None else known
         raise ValueError(
-            f"There is no strategy {selector!r}. Expected one of: "
-            f"{', '.join(sorted({*known, *protocol.strategies}))}."
+            f"There is no strategy {selector!r}. Expected one of: {', '.join(sorted(names))}."
         )
     own = own or StrategySection(selector=selector)
     query_size = own.query_size

@@ -181,11 +181,13 @@ class ParameterCurveDisplay:
         results = checked_columns(
             self.results, ["strategy", "seed", self.parameter, self.value]
         ).dropna(subset=[self.value])
-        settings = sorted(results[self.parameter].unique(), key=_numbers_first)
-        numeric = all(isinstance(key, int | float) for key in map(_plain, settings))
+        given = results[self.parameter].map(_plain)
+        # By their texts: lists and dicts cannot be looked up.
+        settings = sorted({str(setting): setting for setting in given}.values(), key=_numbers_first)
+        numeric = all(isinstance(setting, int | float) for setting in settings)
         if not numeric:  # names stand side by side, in order
-            places = {setting: i for i, setting in enumerate(settings)}
-            results = results.assign(**{self.parameter: results[self.parameter].map(places)})
+            places = {str(setting): i for i, setting in enumerate(settings)}
+            results = results.assign(**{self.parameter: given.map(str).map(places)})
         bands = summarize(results, self.value, band, by=self.parameter)
         if ax is None:
             ax = new_axes()

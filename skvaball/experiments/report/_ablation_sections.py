@@ -96,7 +96,7 @@ def _sweep_section(
     panels = []
     for value, compute in {"area": curve_areas, "final": final_values}.items():
         for setting in settings:
-            numbers = compute(results.of(setting), results.metric)
+            numbers = compute(results.complete_of(setting), results.metric)
             table = _sweep_table(numbers, parameter, sweeps)
             levels = (
                 {results.reference: float(numbers[results.reference].mean())}

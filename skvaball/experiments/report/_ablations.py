@@ -152,7 +152,7 @@ def batch_table(
     curves = {
         name: without_full(rounds)
         for name in family
-        if len(rounds := results.of(Setting(name, balance)))
+        if len(rounds := results.complete_of(Setting(name, balance)))
     }
     curves = {name: rounds for name, rounds in curves.items() if len(rounds)}
     low = max((int(rounds["n_labeled"].min()) for rounds in curves.values()), default=0)

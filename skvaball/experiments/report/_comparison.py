@@ -37,6 +37,7 @@ from skvaball.plots import (
     PairedDifferenceDisplay,
     PenaltyMatrixDisplay,
 )
+from skvaball.plots._bands import without_full
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -328,7 +329,7 @@ def _data_set_areas(results: Results, balance: str) -> pd.DataFrame:
     rows: dict[str, pd.Series] = {}
     seen = set()
     for name in results.protocol_names():
-        rounds = results.curves_of(Setting(name, balance))
+        rounds = without_full(results.complete_of(Setting(name, balance)))
         rounds = rounds[rounds["strategy"] != ORACLE]
         key = data_set_key(results.protocols.get(name, {"data": name}))
         if len(rounds) and key not in seen:

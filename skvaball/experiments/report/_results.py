@@ -102,13 +102,23 @@ class Results:
         """The rounds of one setting."""
         return _select(self.rounds, setting)
 
+    def complete_of(self, setting: Setting) -> pd.DataFrame:
+        """The rounds of one setting that belong to runs which are finished."""
+        finished = self.runs.loc[self.runs["finished"].astype(bool), KEYS]
+        return self.of(setting).merge(finished, on=KEYS)
+
     def runs_of(self, setting: Setting) -> pd.DataFrame:
         """The runs of one setting."""
         return _select(self.runs, setting)
 
     def title(self, protocol: str) -> str:
-        """What a protocol is called in headings."""
-        return str(self.protocols.get(protocol, {}).get("title") or protocol)
+        """What a protocol is called in headings, no two alike."""
+        titles = {name: self.protocols.get(name, {}).get("title") for name in self.protocol_names()}
+        title = titles.get(protocol)
+        if not title:
+            return protocol
+        shared = sum(other == title for other in titles.values()) > 1
+        return f"{title} ({protocol})" if shared else str(title)
 
     def curves_of(self, setting: Setting) -> pd.DataFrame:
         """The rounds of one setting that belong to a learning curve."""

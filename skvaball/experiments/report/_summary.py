@@ -97,7 +97,10 @@ def summarize_settings(results: Results) -> dict[tuple[str, str], pd.DataFrame]:
     """The tables of :func:`summary`."""
     return {
         (setting.protocol, setting.balance): _summarize(
-            results.of(setting), results.reference, results.metric
+            results.of(setting),
+            results.complete_of(setting),
+            results.reference,
+            results.metric,
         )
         for setting in results.settings()
     }
@@ -109,14 +112,17 @@ def numbers_of(table: pd.DataFrame, strategy: str) -> pd.Series:
     return row
 
 
-def _summarize(rounds: pd.DataFrame, reference: str, metric: str) -> pd.DataFrame:
+def _summarize(
+    rounds: pd.DataFrame, complete: pd.DataFrame, reference: str, metric: str
+) -> pd.DataFrame:
+    """Scores of the runs that are complete, and costs of all rounds."""
     import pandas as pd
 
     table = pd.DataFrame(index=pd.Index(rounds["strategy"].unique(), name="strategy"))
-    compared = reference in set(rounds["strategy"])
-    full = rounds[rounds["strategy"] == FULL]
+    compared = reference in set(complete["strategy"])
+    full = complete[complete["strategy"] == FULL]
     for name in METRICS:
-        areas, finals = curve_areas(rounds, name), final_values(rounds, name)
+        areas, finals = curve_areas(complete, name), final_values(complete, name)
         if len(full):
             finals = finals.join(full.set_index("seed")[name].rename(FULL), how="outer")
         table[f"{name}_area"], table[f"{name}_area_sd"] = areas.mean(), areas.std()
@@ -124,15 +130,15 @@ def _summarize(rounds: pd.DataFrame, reference: str, metric: str) -> pd.DataFram
         for column in ("labels", "target"):
             table[f"{name}_{column}"] = float("nan")
         if compared:
-            reach = labels_to_reach(rounds, reference, name).reindex(table.index)
+            reach = labels_to_reach(complete, reference, name).reindex(table.index)
             table[[f"{name}_labels", f"{name}_target"]] = reach[["labels", "target"]]
         if name == metric:
-            table["n_seeds"] = finals.count()
+            table["n_seeds"] = finals.count().reindex(table.index, fill_value=0)
     _add_costs(table, rounds)
     columns = ["mean", "low", "high", "n_seeds", "p", "p_holm"]
     renamed = ["difference", "low", "high", "n_pairs", "p", "p_holm"]
     if compared:
-        differences = paired_differences(rounds, reference, metric)[columns]
+        differences = paired_differences(complete, reference, metric)[columns]
         table[renamed] = differences.reindex(table.index)
     else:
         table[renamed] = float("nan")
