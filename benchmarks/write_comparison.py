@@ -110,7 +110,9 @@ def main() -> None:
     args = parser.parse_args()
     rounds = pd.concat([complete_rounds(path) for path in args.stores])
     protocols = args.protocols or sorted(rounds["protocol"].unique())
-    for balance, part in rounds.groupby("balance", sort=False):
+    rounds = rounds[rounds["protocol"].isin(protocols)]
+    compared = set(rounds.loc[rounds["strategy"] == args.strategy, "balance"])
+    for balance, part in rounds[rounds["balance"].isin(compared)].groupby("balance", sort=False):
         print(f"\n`balance = {balance}`\n")
         print(table(part, args.strategy, protocols))
 
