@@ -535,7 +535,7 @@ def report_wanted(results: dict[str, dict[str, Any]]) -> dict[str, bool]:
     print()
     for name, words, test in WANTED:
         found = results.get(name)
-        if found is None or "seconds" not in found[OURS]:
+        if found is None:
             continue
         if "scikit-activeml" in words and SKACTIVEML not in found:
             continue

@@ -109,7 +109,7 @@ def draw(parts: dict[str, PartOfStore], path: Path) -> None:
     for row, (balance, part) in zip(axes, parts.items(), strict=True):
         rounds = part.rounds()
         [content] = part.protocols().values()
-        rare = content["rare"]
+        rare = [content["class_names"][k] for k in content["rare"]]
         curves = rounds[rounds["strategy"] != FULL]
         BudgetCurveDisplay.from_results(rounds, METRIC, ax=row[0])
         PairedDifferenceDisplay.from_results(curves, metric=METRIC, ax=row[1])

@@ -330,7 +330,16 @@ def test_files_that_cannot_be_read_are_named(tmp_path):
     (tmp_path / "a" / "broken.png").write_text("not an image")
     with pytest.raises(ValueError, match=r"broken\.png cannot be read"):
         load_image_folder(tmp_path)
-    (tmp_path / "a" / "broken.png").unlink()
+    # A copy that was broken off, with zeros in place of the rest.
+    rng = np.random.default_rng(0)
+    file = tmp_path / "a" / "broken.png"
+    Image.fromarray(rng.integers(0, 256, (400, 400), dtype=np.uint8)).save(file)
+    pixels = file.read_bytes()
+    end = pixels.index(b"IDAT", pixels.index(b"IDAT") + 4) - 4  # the second of them
+    file.write_bytes(pixels[:end] + bytes(len(pixels) - end))
+    with pytest.raises(ValueError, match=r"broken\.png cannot be read"):
+        load_image_folder(tmp_path)
+    file.unlink()
     Image.fromarray(np.full((4, 4), 40_000, dtype=np.uint16)).save(tmp_path / "a" / "deep.png")
     with pytest.raises(ValueError, match=r"deep\.png has more than 8 bits"):
         load_image_folder(tmp_path)

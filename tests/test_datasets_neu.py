@@ -1,9 +1,11 @@
 """NEU-CLS-64: folders and archives of it, and its split without shared duplicates."""
 
+import itertools
 import shutil
 import sys
 import tarfile
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -117,6 +119,25 @@ def test_archives_that_are_cut_off_are_named(folder, tmp_path):
     archive.write_bytes(archive.read_bytes()[:5000])
     with pytest.raises(ValueError, match=r"neu\.tar\.gz cannot be unpacked"):
         load_neu(archive)
+
+
+def test_archives_that_are_damaged_or_encrypted_are_named(folder, tmp_path):
+    for kind, where in itertools.product(("xztar", "gztar", "zip"), (0.3, 0.5, 0.7, 0.9)):
+        archive = Path(shutil.make_archive(str(tmp_path / "neu"), kind, folder))
+        damaged = bytearray(archive.read_bytes())
+        middle = int(where * len(damaged))
+        damaged[middle : middle + 64] = bytes(64)
+        archive.write_bytes(damaged)
+        with pytest.raises(ValueError, match=rf"{archive.name} cannot be unpacked"):
+            load_neu(archive)
+    locked = bytearray(Path(shutil.make_archive(str(tmp_path / "l"), "zip", folder)).read_bytes())
+    start = 0
+    while (start := locked.find(b"PK\x01\x02", start)) >= 0:  # each entry of the directory
+        locked[start + 8] |= 1
+        start += 1
+    (tmp_path / "locked.zip").write_bytes(locked)
+    with pytest.raises(ValueError, match=r"locked\.zip cannot be unpacked.*encrypted"):
+        load_neu(tmp_path / "locked.zip")
 
 
 def test_a_python_without_safe_tar_extraction_is_told_to_unpack(folder, tmp_path, monkeypatch):

@@ -1,6 +1,8 @@
 """Protocols, strategies and data of experiments, the demo and the command."""
 
+import shutil
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -246,6 +248,15 @@ def test_a_folder_that_has_changed_is_read_again(tmp_path, monkeypatch):
     assert len(before) == 46
     write(NEU_CLASSES[0], 5)
     assert not np.array_equal(images(), before)
+    # Results, caches and links to nowhere may lie beside the images.
+    stamp = data._stamp(str(folder))
+    (folder / "results.db").write_bytes(b"1")
+    (folder / NEU_CLASSES[0] / ".#0.png").symlink_to("nowhere")
+    assert data._stamp(str(folder)) == stamp
+    archive = Path(shutil.make_archive(str(tmp_path / "neu64"), "zip", folder))
+    stamp = data._stamp(str(archive))
+    archive.write_bytes(archive.read_bytes() + b" ")
+    assert data._stamp(str(archive)) != stamp
 
 
 def test_gradient_histograms_are_those_of_scikit_image():

@@ -13,13 +13,16 @@ import pandas as pd
 import pytest
 
 from skvaball.experiments.report import summary, write_report
-from skvaball.experiments.report._ablations import all_settings, find_sweeps
+from skvaball.experiments.report._ablation_sections import _sweep_table
+from skvaball.experiments.report._ablations import Sweep, all_settings, find_sweeps
 from skvaball.experiments.statistics import (
     area_under_curve,
+    curve_areas,
     friedman_ranks,
     paired_differences,
     round_tests,
 )
+from skvaball.plots import ParameterCurveDisplay
 
 CHROMIUM = Path("/usr/bin/chromium")
 MINUS, DASH = "\N{MINUS SIGN}", "\N{EN DASH}"
@@ -563,6 +566,32 @@ def test_settings_that_are_no_words_or_numbers_can_be_compared(tmp_path):
     }
     page = report(small_store(strategies=strategies), tmp_path)
     assert "Effect of class_weight" in page.headings
+
+
+def test_a_setting_of_none_is_compared_with_numbers(tmp_path):
+    strategies = {
+        "random": STRATEGIES["random"],
+        "all": ({"selector": "vab-paper"}, 0.05),  # confidence=None
+        "some": ({"selector": "vab-paper", "confidence": 0.9}, 0.02),
+    }
+    rounds = small_store(strategies=strategies).rounds()
+    areas = curve_areas(rounds, "accuracy")
+    sweep = Sweep("confidence", {"all": None, "some": 0.9})
+    table = _sweep_table(areas, "confidence", [sweep])
+    assert set(table["confidence"]) == {None, 0.9}
+    shown = ParameterCurveDisplay.from_results(table, "confidence", "value")
+    assert [t.get_text() for t in shown.ax_.get_xticklabels()] == ["0.9", "None"]
+    np.testing.assert_allclose(shown.lines_[0].get_ydata(), areas[["some", "all"]].mean())
+
+
+def test_anchors_of_titles_that_differ_in_signs_are_different(tmp_path):
+    protocols = {"a": protocol("Photos +[1]"), "b": protocol("Photos -[1]")}
+    protocols["b"]["variant"] = {"name": "-[1]"}
+    rounds = [r for name in protocols for r in make_rounds(name, n_seeds=2)]
+    page = report(Store(rounds, protocols), tmp_path)
+    anchors = re.findall(r'<h[23] id="([^"]*)"', page.text)
+    assert len(anchors) == len(set(anchors))
+    assert {"photos-1", "photos-1-2"} <= set(anchors)
 
 
 def test_protocols_that_share_a_title_are_told_apart(tmp_path):

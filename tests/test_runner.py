@@ -254,6 +254,30 @@ def test_settings_that_another_process_has_entered_meanwhile_are_not_mixed(tmp_p
         runner_module._run(mine, key, strategy, settings, wait=True)
 
 
+def test_a_protocol_that_another_process_has_entered_meanwhile_is_not_mixed(tmp_path):
+    mine = fast_protocol(tmp_path)
+    other = fast_protocol(tmp_path, FAST.replace("max_epochs = 4", "max_epochs = 5"))
+    (strategy,) = runner_module.find_strategies(mine, ["margin"])
+    key, store = RunKey("fast", "none", "margin", 0), ResultStore(tmp_path / "r.db")
+    settings = runner_module.RunSettings(str(store.path), None, "cpu", 1)
+    runner_module._enter(mine, {"margin": strategy}, [key], store, settings)
+    run(other, ["random"], [0], store.path)
+    with pytest.raises(ValueError, match=r"another protocol named 'fast': they differ in training"):
+        runner_module._run(mine, key, strategy, settings, wait=True)
+
+
+def test_the_data_may_be_named_from_where_one_stands(tmp_path, monkeypatch):
+    """The workers of a cluster stand elsewhere."""
+    monkeypatch.chdir(tmp_path)
+    seen = []
+    monkeypatch.setattr(runner_module, "_enter", lambda *args: seen.append(args[-1].folder))
+    monkeypatch.setattr(runner_module, "Parallel", lambda **_: lambda tasks: [])
+    list(
+        run_protocol(fast_protocol(tmp_path), ["random"], [0], ResultStore("r.db"), folder="neu64")
+    )
+    assert seen == [str(tmp_path.resolve() / "neu64")]
+
+
 # Interruptions
 
 

@@ -219,7 +219,8 @@ def _read(path: Path, mode: str, size: tuple[int, int] | None) -> NDArray[np.uin
                     "Expected 8 bits; rescale the image and save it anew."
                 )
             converted = image.convert(mode)
-    except OSError as error:  # Pillow does not always name the file
+    # Pillow does not always name the file; a PNG that breaks off is a SyntaxError to it.
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(f"{path} cannot be read as an image: {error}") from error
     if size is not None:
         converted = converted.resize((size[1], size[0]))

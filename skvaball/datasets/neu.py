@@ -1,9 +1,12 @@
 """NEU-CLS-64: surface defects of hot-rolled steel, a naturally imbalanced data set."""
 
+import gzip
+import lzma
 import math
 import tarfile
 import tempfile
 import zipfile
+import zlib
 from collections import defaultdict
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,6 +17,16 @@ from sklearn.utils import Bunch, check_random_state
 
 from skvaball.datasets.image_folder import load_image_folder
 
+#: What an archive that is damaged, encrypted or packed in an unknown way raises.
+_BROKEN = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    lzma.LZMAError,
+    zlib.error,
+    gzip.BadGzipFile,
+    EOFError,
+    RuntimeError,
+)
 #: The class folders of the data set.
 NEU_CLASSES = ("cr", "gg", "in", "pa", "ps", "rp", "rs", "sc", "sp")
 
@@ -140,21 +153,24 @@ def load_neu(
 
 def _unpack(archive: Path, folder: Path) -> None:
     """Unpack a zip or tar archive, of any compression, without leaving the folder."""
+    if not hasattr(tarfile, "data_filter") and not zipfile.is_zipfile(archive):
+        raise RuntimeError(
+            "This Python cannot unpack tar archives safely; 3.11.4 and later can. "
+            f"Unpack {archive} yourself and pass the folder."
+        )
     try:
         if zipfile.is_zipfile(archive):
             with zipfile.ZipFile(archive) as file:
                 file.extractall(folder)  # zipfile keeps to the folder by itself
         elif tarfile.is_tarfile(archive):
-            if not hasattr(tarfile, "data_filter"):
-                raise RuntimeError(
-                    "This Python cannot unpack tar archives safely; 3.11.4 and later can. "
-                    f"Unpack {archive} yourself and pass the folder."
-                )
             with tarfile.open(archive) as tar:
                 tar.extractall(folder, filter="data")
+                # To the end: tarfile may take damage for the end of the archive.
+                while tar.fileobj is not None and tar.fileobj.read(2**20):
+                    pass
         else:
             raise ValueError(f"{archive} is neither a folder nor a zip or tar archive.")
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
+    except _BROKEN as error:
         raise ValueError(
             f"The archive {archive} cannot be unpacked: {error}. Expected NEU-CLS-64; get the "
             "archive anew, or pass the folder of its class folders."

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import os
+import stat
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +16,7 @@ from sklearn.datasets import get_data_home
 from sklearn.utils import Bunch
 
 from skvaball.datasets import load_train_test, make_long_tailed, make_variant
+from skvaball.datasets.image_folder import SUFFIXES
 from skvaball.experiments.protocol import Protocol
 from skvaball.utils.extras import needs_extra
 
@@ -104,7 +107,7 @@ def load_parts(protocol: Protocol, seed: int, folder: str | Path | None) -> Bunc
     if name == "digits":
         path = None
     split = 0 if name in FIXED_SPLIT else seed
-    stamp = None if path is None else _stamp(path)
+    stamp = None if path is None or not os.path.exists(path) else _stamp(path)
     parts = Bunch(**_memory().cache(_load)(name, path, split, stamp))
     if protocol.data.features == "hog":
         features = _memory().cache(_load_hog)(name, path, split, stamp)
@@ -113,12 +116,17 @@ def load_parts(protocol: Protocol, seed: int, folder: str | Path | None) -> Bunc
 
 
 def _stamp(path: str) -> str:
-    """What changes with the files of a folder, so that they are read again."""
+    """What changes with an archive, or with the images of a folder, so that they are read again.
+
+    Not with other files: the cache itself and a store of results may lie beside the images.
+    """
     found = hashlib.blake2b(digest_size=16)
-    for folder, _, names in sorted(os.walk(path)):
-        for name in sorted(names):
-            state = os.stat(os.path.join(folder, name))
-            found.update(f"{folder}/{name}|{state.st_size}|{state.st_mtime_ns}\n".encode())
+    inside = (os.path.join(glob.escape(path), *["*"] * depth) for depth in (1, 2, 3))
+    for file in [path, *(file for pattern in inside for file in sorted(glob.iglob(pattern)))]:
+        if file == path or os.path.splitext(file)[1].lower() in SUFFIXES:
+            state = os.stat(file)
+            if stat.S_ISREG(state.st_mode):
+                found.update(f"{file}|{state.st_size}|{state.st_mtime_ns}\n".encode())
     return found.hexdigest()
 
 

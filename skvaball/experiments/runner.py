@@ -142,9 +142,9 @@ def run_protocol(
             f"The balances {unknown} are unknown. Expected some of: {', '.join(BALANCES)}."
         )
     chosen = {strategy.name: strategy for strategy in find_strategies(protocol, strategies)}
-    settings = RunSettings(
-        str(store.path.resolve()), None if folder is None else str(folder), device, threads
-    )
+    # Absolute: the workers of a cluster have folders of their own.
+    where = None if folder is None else str(Path(folder).resolve())
+    settings = RunSettings(str(store.path.resolve()), where, device, threads)
     keys = [
         RunKey(protocol.name, balance, name, int(seed))
         for seed in seeds
@@ -184,7 +184,7 @@ def _enter(
     store.add_protocol(
         protocol.name,
         {
-            **protocol.model_dump(mode="json", exclude=_NOT_STORED),
+            **_stored(protocol),
             "class_names": split.class_names,
             "rare": split.rare,
             "pool_shares": (counts / counts.sum()).round(4).tolist(),
@@ -193,6 +193,12 @@ def _enter(
     for key in keys:
         strategy = strategies[key.strategy]
         store.add_run(key, strategy.rounds_after_start(protocol) + 1, strategy.config)
+
+
+def _stored(protocol: Protocol) -> dict[str, Any]:
+    """What the store keeps of what the protocol says."""
+    content: dict[str, Any] = protocol.model_dump(mode="json", exclude=_NOT_STORED)
+    return content
 
 
 def _check_fit(protocol: Protocol, strategies: dict[str, Strategy], split: Split) -> None:
@@ -282,6 +288,7 @@ def _play(
             **_agreements(simulator.learner_, entry["round"]),
         }
         # Once more: another process may have entered other settings in the meantime.
+        store.add_protocol(protocol.name, {**store.protocols()[protocol.name], **_stored(protocol)})
         store.add_run(key, strategy.rounds_after_start(protocol) + 1, strategy.config)
         gallery = _gallery(simulator.learner_, split, entry, protocol.metrics.gallery)
         store.add_round(key, entry, describe_environment(), gallery)

@@ -181,13 +181,13 @@ class ParameterCurveDisplay:
         results = checked_columns(
             self.results, ["strategy", "seed", self.parameter, self.value]
         ).dropna(subset=[self.value])
-        given = results[self.parameter].map(_plain)
+        given = [_plain(setting) for setting in results[self.parameter]]
         # By their texts: lists and dicts cannot be looked up.
         settings = sorted({str(setting): setting for setting in given}.values(), key=_numbers_first)
         numeric = all(isinstance(setting, int | float) for setting in settings)
         if not numeric:  # names stand side by side, in order
             places = {str(setting): i for i, setting in enumerate(settings)}
-            results = results.assign(**{self.parameter: given.map(str).map(places)})
+            results = results.assign(**{self.parameter: [places[str(s)] for s in given]})
         bands = summarize(results, self.value, band, by=self.parameter)
         if ax is None:
             ax = new_axes()

@@ -134,6 +134,8 @@ def _sweep_table(numbers: pd.DataFrame, parameter: str, sweeps: list[Sweep]) -> 
         for seed, number in numbers[strategy].dropna().items()
     ]
     table = pd.DataFrame(rows, columns=["strategy", "seed", parameter, "value"])
+    # As they are: beside numbers pandas would make NaN of None.
+    table[parameter] = pd.Series([row[2] for row in rows], dtype=object)
     # As text: True and 1 are different settings, and lists cannot be counted.
     n_values = table[parameter].map(str).groupby(table["strategy"]).transform("nunique")
     return table[n_values > 1]

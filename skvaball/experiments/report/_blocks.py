@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -108,8 +109,13 @@ class Section:
 def number_page(sections: Sequence[Section]) -> None:
     """Give figures and tables their numbers, and sections their anchors."""
     figures, tables = 0, 0
+    anchors: set[str] = set()
     for section, path in _walk(sections):
-        section.anchor = "-".join(re.sub(r"[^a-z0-9]+", "-", t.lower()).strip("-") for t in path)
+        anchor = "-".join(re.sub(r"[^a-z0-9]+", "-", t.lower()).strip("-") for t in path)
+        # "+[1]" and "-[1]" are the same without their signs.
+        numbered = itertools.chain([anchor], (f"{anchor}-{i}" for i in itertools.count(2)))
+        section.anchor = next(name for name in numbered if name not in anchors)
+        anchors.add(section.anchor)
         for block in section.blocks:
             if isinstance(block, Figure | Gallery):
                 figures += 1
