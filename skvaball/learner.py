@@ -17,6 +17,7 @@ from skvaball.networks import DeepClassifier
 from skvaball.selectors.base import QuerySelector, check_batch, connect
 from skvaball.utils.classifiers import (
     ClassifierView,
+    can_continue,
     check_class_decisions,
     check_classifier,
     check_instance,
@@ -24,7 +25,6 @@ from skvaball.utils.classifiers import (
     guarded,
     is_frozen,
     is_skorch,
-    unwrap,
     validates_itself,
 )
 from skvaball.utils.labels import (
@@ -73,8 +73,9 @@ class ActiveLearner(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         and None always are. By default any other value, -1 too, is a class.
     warm_start : bool, default=False
         Whether ``teach`` continues the training (skorch nets, and estimators with a
-        ``warm_start`` parameter) instead of starting anew. Starting anew is the
-        paper's protocol, and makes ``fit(A).teach(B)`` equal to ``fit(A + B)``.
+        ``warm_start`` parameter) instead of starting anew, with the parameters of the
+        last ``fit``. Starting anew is the paper's protocol, and makes ``fit(A).teach(B)``
+        equal to ``fit(A + B)``.
     random_state : int, RandomState instance or None, default=None
         Seed of all nested parts that have none of their own. For those, each query draws
         anew.
@@ -240,6 +241,8 @@ class ActiveLearner(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
     def _may_continue(self, classes: np.ndarray, all_labels: np.ndarray) -> bool:
         """Whether to continue the training: asked for, and the classes are the same."""
         if not self.warm_start or not np.array_equal(classes, self.classes_):
+            return False
+        if not can_continue(self.estimator_) or type(self.estimator_) is not type(self._template()):
             return False
         # A skorch net has an output for every class; others know those they were fitted with.
         return is_skorch(self.estimator_) or np.array_equal(
@@ -420,7 +423,7 @@ class ActiveLearner(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         known = np.asarray(self.estimator_.classes_)
         if len(known) == len(self.classes_):
             return values
-        check_class_decisions(unwrap(self.estimator_)[1], values)
+        check_class_decisions(self.estimator_, values)
         if values.ndim == 1:
             values = np.stack([-values, values], axis=1)
         full = np.full((len(values), len(self.classes_)), -np.inf)

@@ -64,6 +64,8 @@ _CALLBACKS = (
     callbacks.PassthroughScoring,
     callbacks.PrintLog,
 )
+#: What a recurrent network makes of its weights, with references that cannot be saved.
+_FLAT_WEIGHTS = ("_flat_weights", "_flat_weight_refs")
 #: Types and functions by name that skops looks up by itself, and trusts.
 _LEFT_TO_SKOPS = ("numpy", "scipy", "sklearn")
 
@@ -424,6 +426,9 @@ class _Packer:
         if isinstance(value, callbacks.LRScheduler):
             # Made anew when a training begins; it would hold on to the optimizer.
             state.pop("lr_scheduler_", None)
+        if isinstance(value, nn.RNNBase):
+            for name in _FLAT_WEIGHTS:
+                state.pop(name, None)
         return {name: self.pack(part) for name, part in state.items()}
 
     def _pack_attributes(self, value: Any) -> Any:
@@ -644,8 +649,7 @@ class _Unpacker:
                 vars(value)[name] = self.unpack(part)
             if type(value).__module__.startswith(_OWN):
                 self._move(vars(value))
-            if isinstance(vars(value).get("memory"), str):
-                value.memory = None  # a folder of pickles, as with _Memory
+            _reset_memory(value)
         return value
 
     def _move(self, state: dict[str, Any]) -> None:
@@ -679,8 +683,11 @@ class _Unpacker:
             raise TypeError(f"{record.kind} is no class")
         value = object.__new__(kind)
         vars(value).update({name: self.unpack(part) for name, part in record.state.items()})
+        if isinstance(value, nn.RNNBase):
+            value._init_flat_weights()
         if isinstance(value, skorch.NeuralNet):
             self._move(vars(value))
+        _reset_memory(value)
         return value
 
     def _find(self, name: str) -> Any:
@@ -719,6 +726,12 @@ class _Unpacker:
         # torch has a defaultdict there: no step has changed some of the parameters yet.
         optimizer.state = defaultdict(dict, state)
         return optimizer
+
+
+def _reset_memory(value: Any) -> None:
+    """Take away a folder of pickles, as with _Memory."""
+    if isinstance(vars(value).get("memory"), str):
+        value.memory = None
 
 
 def _rebuild_frame(record: Any) -> Any:

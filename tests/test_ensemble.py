@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.special import digamma, entr
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import load_digits, make_blobs
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
@@ -221,7 +222,8 @@ def test_a_class_without_labels_counts_nothing():
 def test_frozen_estimators_are_refused():
     X, y = make_blobs(30, centers=2, random_state=0)
     frozen = FrozenEstimator(LogisticRegression().fit(X, y))
-    for estimator in (frozen, make_pipeline(StandardScaler(), frozen).fit(X, y)):
+    calibrated = CalibratedClassifierCV(frozen).fit(X, y)
+    for estimator in (frozen, make_pipeline(StandardScaler(), frozen).fit(X, y), calibrated):
         with pytest.raises(ValueError, match="FrozenEstimator"):
             EnsembleSelector(estimator).fit_pool(X, y, X)
 

@@ -27,8 +27,13 @@ from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassif
 from sklearn.exceptions import NotFittedError
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.frozen import FrozenEstimator
-from sklearn.linear_model import LinearRegression, LogisticRegression, SGDClassifier
-from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.linear_model import (
+    LinearRegression,
+    LogisticRegression,
+    RidgeClassifier,
+    SGDClassifier,
+)
+from sklearn.model_selection import GridSearchCV, StratifiedKFold, cross_val_score
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -980,6 +985,48 @@ def test_global_generators_are_left_alone(estimator, selector, pool):
     after = np.random.get_state(), torch.get_rng_state()
     assert all(np.array_equal(a, b) for a, b in zip(before[0], after[0], strict=True))
     assert torch.equal(before[1], after[1])
+
+
+def test_splitters_that_shuffle_are_seeded_and_leave_the_generators_alone():
+    """Around a network of ours, which isolates its own training only."""
+    search = GridSearchCV(
+        deep(max_epochs=1), {"lr": [1e-3, 1e-2]}, cv=StratifiedKFold(3, shuffle=True)
+    )
+    scores = []
+    for seed in (1, 2):
+        np.random.seed(seed)
+        before = np.random.get_state()
+        learner = ActiveLearner(search, MarginSelector(), random_state=0).fit(X[START], y[START])
+        assert np.array_equal(np.random.get_state()[1], before[1])
+        scores.append(learner.estimator_.cv_results_["mean_test_score"])
+    np.testing.assert_array_equal(*scores)
+    assert search.cv.random_state is None
+
+
+@pytest.mark.parametrize("wrap", [lambda learner: learner, FrozenEstimator])
+def test_a_learner_that_lacks_labels_of_a_class_is_a_classifier_like_others(wrap):
+    two = y < 2
+    for estimator in (LogisticRegression(), LinearSVC()):
+        inner = ActiveLearner(estimator, RandomSelector(), classes=[0, 1, 2])
+        inner.fit(X[two][:30], y[two][:30])
+        for selector in (MarginSelector(wrap(inner)), vab(estimator=wrap(inner))):
+            picks = selector.fit_pool(X[two][:30], y[two][:30], X[POOL]).select(X[POOL], 5)
+            assert len(set(picks)) == 5
+
+
+def test_one_class_with_decision_values_can_be_queried():
+    learner = ActiveLearner(RidgeClassifier(), MarginSelector(), classes=[0, 1])
+    learner.fit(X[:5], [0] * 5)
+    assert learner.query(X[POOL], 3).shape == (3,)
+
+
+def test_warm_start_begins_anew_with_another_estimator():
+    learner = fitted(deep(), warm_start=True).set_params(estimator=LogisticRegression())
+    learner.teach(X[24:], y[24:])
+    assert isinstance(learner.estimator_, LogisticRegression)
+    pipeline = fitted(make_pipeline(StandardScaler(), LogisticRegression()), warm_start=True)
+    pipeline.set_params(estimator__logisticregression__C=1e-6).teach(X[24:], y[24:])
+    assert pipeline.estimator_[-1].C == 1e-6
 
 
 @hardly_trained

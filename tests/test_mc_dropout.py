@@ -327,6 +327,30 @@ def test_only_dropout_is_switched_on(convolutions):
 # -- what it needs ---------------------------------------------------------------------------
 
 
+def test_steps_see_what_they_see_for_the_predictions_of_the_classifier():
+    """Rows of float32 in double: their rounding would differ from that of the training."""
+    seen = []
+
+    class Recorder(StandardScaler):
+        def transform(self, X, copy=None):
+            seen.append(X.dtype)
+            return super().transform(X, copy)
+
+    rows = np.random.default_rng(0).normal(1e6, 1, (40, 4)).astype(np.float32)
+    net = NeuralNetClassifier(
+        nn.Sequential(nn.Dropout(0.5), nn.Linear(4, 2)),
+        criterion=nn.CrossEntropyLoss,
+        train_split=None,
+        verbose=0,
+    )
+    pipeline = make_pipeline(Recorder(), net)
+    selector = MCDropoutSelector(pipeline, random_state=0)
+    selector.fit_pool(rows[:20], np.arange(20) % 2, rows[20:])
+    seen.clear()
+    selector.score_samples(rows)
+    assert set(seen) == {np.dtype(np.float64)}
+
+
 def test_pipelines_are_opened():
     X, y, pool, _ = digits()
     pipeline = make_pipeline(StandardScaler(), clone(NET).set_params(random_state=0)).fit(X, y)

@@ -1,5 +1,6 @@
 """Networks: shapes and taps of the modules, and the classifier that builds them."""
 
+import copy
 import pickle
 
 import numpy as np
@@ -439,6 +440,20 @@ def test_a_fit_that_fails_leaves_the_classifier_as_it_was(params, warm_start):
     with pytest.raises(ValueError, match=r"milestones|diverged"):
         clf.fit(10 * X + 3, y)
     np.testing.assert_array_equal(clf.predict_proba(X), expected)
+
+
+@pytest.mark.parametrize("params", [{"optimizer": "sgd", "lr": 0.01}, {}])
+def test_a_warm_fit_that_fails_leaves_the_moments_of_the_optimizer(params):
+    """Otherwise the next fit would begin with those that diverged."""
+    clf = DeepClassifier(max_epochs=2, warm_start=True, random_state=0, **params).fit(X, y)
+    before = copy.deepcopy(clf.net_.optimizer_.state_dict()["state"])
+    with pytest.raises(ValueError, match="diverged"):
+        clf.set_params(optimizer=clf.optimizer, lr=1e30, max_epochs=20).fit(X, y)
+    for key, state in clf.net_.optimizer_.state_dict()["state"].items():
+        for name, value in state.items():
+            torch.testing.assert_close(value, before[key][name])
+    clf.set_params(lr=0.01, max_epochs=1).fit(X, y)
+    assert np.isfinite(clf.predict_proba(X)).all()
 
 
 def test_warm_start_with_other_classes_is_an_error_that_names_both():

@@ -288,6 +288,29 @@ def test_folders_of_caches_are_left_behind(as_object, tmp_path):
     assert_same(saved, loaded)
 
 
+class RecurrentNet(nn.Module):
+    def __init__(self, n_inputs=6, n_classes=3):
+        super().__init__()
+        self.gru = nn.GRU(1, 4, batch_first=True)
+        self.out = nn.Linear(4, n_classes)
+
+    def forward(self, X):
+        return self.out(self.gru(X[:, :, None])[0][:, -1])
+
+
+def test_recurrent_networks_are_saved(tmp_path):
+    """Which hold references to their own weights that cannot be pickled."""
+    saved = learner(deep(module=RecurrentNet, module_params=None)).fit(X[:40], y[:40])
+    loaded = roundtrip(saved, tmp_path / "learner", trusted=[RecurrentNet])
+    np.testing.assert_array_equal(loaded.predict_proba(X), saved.predict_proba(X))
+    gru = loaded.estimator_.net_.module_.gru
+    assert all(
+        weight is getattr(gru, name)
+        for weight, name in zip(gru._flat_weights, gru._flat_weights_names, strict=True)
+    )
+    loaded.teach(X[40:50], y[40:50])
+
+
 # What needs trust
 
 
@@ -414,6 +437,15 @@ def record(record_type, **attributes):
     made = record_type()
     vars(made).update(attributes)
     return made
+
+
+@pytest.mark.parametrize(
+    "kind", ["skvaball.vab.selector.VaBQuerySelector", "imblearn.pipeline.Pipeline"]
+)
+def test_a_crafted_file_names_no_folder_of_pickles(kind):
+    """Objects of these kinds are not written so, but could be."""
+    crafted = record(saving._Object, kind=kind, state={"memory": "folder"})
+    assert saving._Unpacker([], {}, {}, "path", None).unpack(crafted).memory is None
 
 
 @pytest.mark.parametrize("share", [0, 0.1, 0.5, 0.99, 0.99999])

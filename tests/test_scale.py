@@ -20,7 +20,7 @@ from torch.utils.data import TensorDataset
 from skvaball import ActiveLearner
 from skvaball.features import FeatureReader
 from skvaball.networks import DeepClassifier
-from skvaball.selectors import BADGESelector, CoreSetSelector, EntropySelector
+from skvaball.selectors import BADGESelector, CoreSetSelector, EntropySelector, VAALSelector
 from skvaball.utils.classifiers import ClassifierView
 from skvaball.utils.parallel import map_rows
 from skvaball.utils.rows import is_lazy, iter_chunks, n_rows, take_rows
@@ -144,6 +144,14 @@ def test_an_array_in_one_piece_is_read_in_parts(logistic, monkeypatch):
     found = vab(logistic).fit_select(LABELED, Y, pool, 20)
     assert max(pool.read) == 90
     np.testing.assert_array_equal(found[0], vab(logistic).fit_select(LABELED, Y, POOL, 20)[0])
+
+
+def test_vaal_reads_a_lazy_pool_a_few_times_not_in_every_step():
+    pool = Watched()
+    found = VAALSelector(max_iter=128, random_state=0).fit_pool(LABELED, Y, pool)
+    expected = VAALSelector(max_iter=128, random_state=0).fit_pool(LABELED, Y, POOL)
+    np.testing.assert_array_equal(found.score_samples(POOL), expected.score_samples(POOL))
+    assert sum(pool.read) <= 4 * len(POOL)
 
 
 @pytest.mark.parametrize("block", [1, 7, 64, 1000])

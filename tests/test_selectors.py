@@ -18,7 +18,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression, RidgeClas
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import MaxAbsScaler, StandardScaler
 from sklearn.svm import SVC, LinearSVC
 from torch.utils.data import TensorDataset
 
@@ -528,6 +528,15 @@ def test_sparse_rows_of_any_format_are_a_pool(kind):
     again = kind(LogisticRegression()).fit_pool(rows.tocsr()[:50], y[:50], rows)
     np.testing.assert_array_equal(positions, again.select(rows, 5))
     np.testing.assert_array_equal(scores, again.score_samples(rows))
+
+
+@pytest.mark.parametrize("wrap", [lambda s: s, StochasticBatchSelector])
+def test_sparse_rows_of_any_format_are_a_pool_for_a_pipeline(wrap):
+    rows = sp.coo_matrix(np.abs(X))
+    selector = wrap(EntropySelector(make_pipeline(MaxAbsScaler(), LogisticRegression())))
+    selector.fit_pool(rows.tocsr()[:50], y[:50], rows)
+    assert selector.select(rows, 5).shape == (5,)
+    assert selector.fit(rows, PARTLY).score_samples(rows).shape == (400,)
 
 
 def test_after_a_fit_that_failed_there_is_nothing_to_ask():

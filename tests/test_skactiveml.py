@@ -12,10 +12,11 @@ from sklearn.base import clone
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_digits
 from sklearn.ensemble import BaggingClassifier, RandomForestClassifier, VotingClassifier
+from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression, Perceptron
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import KBinsDiscretizer, StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from torch.utils.data import TensorDataset
 
@@ -216,6 +217,21 @@ def test_data_frames_for_a_pipeline_that_names_columns(digits):
     for strategy in ("Badge", "CoreSet"):
         positions, _ = _ours(strategy, X, y, 5, pipeline, layers="penultimate")
         assert len(set(positions)) == 5
+
+
+def test_members_behind_a_step_with_sparse_output(digits):
+    _, y, _ = digits
+    X = np.random.default_rng(0).standard_normal((100, 3))
+    steps = make_pipeline(KBinsDiscretizer(3), RandomForestClassifier(5, random_state=0))
+    assert len(_ours("QueryByCommittee", X, y, 5, steps)[0]) == 5
+
+
+@pytest.mark.parametrize("strategy", ["DiscriminativeAL", "MonteCarloEER"])
+def test_frozen_estimators_are_refused_where_clones_are_trained(strategy, digits):
+    X, y, clf = digits
+    with pytest.raises(ValueError, match=f"{strategy} trains clones .* FrozenEstimator"):
+        _ours(strategy, X, y, 5, FrozenEstimator(clf))
+    assert len(_ours("UncertaintySampling", X, y, 5, FrozenEstimator(clf))[0]) == 5
 
 
 def test_tables_of_pyarrow(digits):

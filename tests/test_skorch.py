@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import KBinsDiscretizer, StandardScaler
 from skorch import NeuralNetBinaryClassifier, NeuralNetClassifier
 from skorch.callbacks import Callback
 from skorch.dataset import ValidSplit
@@ -404,6 +404,35 @@ def test_a_warm_start_with_any_number_of_rows(n_new):
     learner = ActiveLearner(estimator, warm_start=True).fit(ROWS[:16], LABELS[:16])
     learner.teach(ROWS[16 : 16 + n_new], LABELS[16 : 16 + n_new])
     assert len(learner.estimator_.history) == 4
+
+
+def test_the_batch_size_of_a_warm_start_stays_that_of_the_user():
+    learner = ActiveLearner(net(batch_size=8), warm_start=True).fit(ROWS[:16], LABELS[:16])
+    for i in range(16, 26):
+        learner.teach(ROWS[i : i + 1], LABELS[i : i + 1])
+    params = learner.estimator_.get_params_for("iterator_train")
+    assert params.get("batch_size", learner.estimator_.batch_size) == 8
+    sizes = [batch["train_batch_size"] for batch in learner.estimator_.history[-1]["batches"]]
+    assert sizes == [8, 8, 8, 2]
+    own = ActiveLearner(net(iterator_train__batch_size=4)).fit(ROWS[:17], LABELS[:17])
+    assert own.estimator_.get_params_for("iterator_train")["batch_size"] == 4
+
+
+def test_a_pipeline_with_a_frozen_step():
+    """As a pretrained extractor of features: it has no fit_transform."""
+    scaler = FrozenEstimator(StandardScaler().fit(ROWS))
+    found = ActiveLearner(make_pipeline(scaler, net()), random_state=0)
+    found.fit(ROWS[START], LABELS[START])
+    plain = ActiveLearner(net(), random_state=0)
+    plain.fit(StandardScaler().fit(ROWS).transform(ROWS)[START], LABELS[START])
+    for part in (found, plain):
+        assert part.predict_proba(ROWS).shape == (60, 3)
+
+
+def test_a_step_with_sparse_output():
+    pipeline = make_pipeline(KBinsDiscretizer(n_bins=2, encode="onehot"), net(module__n_inputs=12))
+    learner = ActiveLearner(pipeline, vab()).fit(ROWS[START], LABELS[START])
+    assert learner.query(ROWS[POOL], 3).shape == (3,)
 
 
 def test_a_validation_split_is_kept():

@@ -39,6 +39,18 @@ def test_selector_checks(selector, check):
     check(selector)
 
 
+def test_rows_that_score_nothing_are_drawn_by_chance():
+    """Not the first ones of the pool: there may be one class only among them."""
+    scores = np.zeros(100)
+    scores[[30, 60]] = 1.0
+    batches = np.array(draw(scores, 12, range(200)))
+    assert all({30, 60} == set(batch[:2]) for batch in batches)
+    counts = np.bincount(batches[:, 2:].ravel(), minlength=100)
+    # Each of the other 98 rows in 10 of 98 batches: 20.4 times, standard deviation 4.3.
+    assert counts[np.delete(np.arange(100), [30, 60])].min() > 3
+    assert counts.max() < 45
+
+
 class FirstColumn(QuerySelector):
     """The score of a row is its first value."""
 

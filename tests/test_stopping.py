@@ -122,6 +122,16 @@ def test_stable_predictions_stop_when_the_mean_of_the_window_is_high(values, win
     assert rule.stopped_ == expected
 
 
+def test_a_rule_that_is_resumed_at_the_start_forgets_its_other_run():
+    rule = StablePredictions(window=1, n_stop=10, random_state=0)
+    for _ in range(2):
+        rule.should_stop(learner(), X[20:])
+    rule.resume([], learner(), X)
+    rule.should_stop(learner(), X)
+    assert np.isnan(rule.values_).all()
+    assert not rule.stopped_
+
+
 def test_the_stop_set_is_drawn_once_from_the_first_pool():
     rule = StablePredictions(n_stop=10, random_state=0)
     rule.should_stop(learner(), X[20:])

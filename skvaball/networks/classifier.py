@@ -1,5 +1,6 @@
 """A network classifier that is built from the data it is fitted on."""
 
+import copy
 from numbers import Integral, Real
 from typing import Any, Self
 
@@ -371,7 +372,8 @@ class DeepClassifier(ClassifierMixin, BaseEstimator):
             ) from error
         if type(net.optimizer_) is type(earlier.optimizer_):
             # The learning rate of the earlier one is where its schedule has left it.
-            moments = {"state": earlier.optimizer_.state_dict()["state"]}
+            # Copied: torch would go on with the tensors themselves.
+            moments = {"state": copy.deepcopy(earlier.optimizer_.state_dict()["state"])}
             net.optimizer_.load_state_dict(net.optimizer_.state_dict() | moments)
         net.history.extend(earlier.history)
 

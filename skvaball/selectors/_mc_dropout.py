@@ -15,7 +15,7 @@ from skvaball.features import torch_net
 from skvaball.networks import DeepClassifier
 from skvaball.selectors._disagreement import MEASURES
 from skvaball.selectors.base import QuerySelector
-from skvaball.utils.classifiers import check_probabilities, device_of, network_array
+from skvaball.utils.classifiers import check_probabilities, device_of
 from skvaball.utils.random import derive_seed, isolated_generators
 from skvaball.utils.rows import iter_chunks
 
@@ -178,15 +178,9 @@ class MCDropoutSelector(QuerySelector):
         ):
             # Chunks of one size: equal rounding whatever rows stand beside a row.
             for chunk, n in iter_chunks(X, self.batch_size, pad=True):
-                passes = self._predict_passes(self._network_input(chunk), masks)
+                passes = self._predict_passes(self._view.network_input(chunk), masks)
                 parts.append(measure(passes)[:n])
         return np.concatenate(parts)
-
-    def _network_input(self, X: Any) -> Any:
-        for transformer in self._view.transformers:
-            X = transformer.transform(X)
-        prepare = getattr(self._view.classifier, "network_input", network_array)
-        return prepare(X)
 
     def _predict_passes(self, X: Any, masks: "_Masks") -> np.ndarray:
         """Probabilities of shape (n_passes, n, n_columns), float64."""

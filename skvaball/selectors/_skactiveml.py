@@ -19,7 +19,7 @@ from sklearn.utils._param_validation import HasMethods, Interval
 
 from skvaball.features import FeatureReader
 from skvaball.selectors.base import QuerySelector, top_positions
-from skvaball.utils.classifiers import ClassifierView, fit_classifier, is_skorch
+from skvaball.utils.classifiers import ClassifierView, fit_classifier, is_frozen, is_skorch
 from skvaball.utils.extras import needs_extra
 from skvaball.utils.labels import encode
 from skvaball.utils.random import derive_seed, isolated_generators, set_random_states
@@ -230,6 +230,8 @@ class SkactivemlSelector(QuerySelector):
             if name in ("clf", "estimator"):
                 # Strategies that try out labels train anew, and insist on the first training.
                 refits = "ignore_partial_fit" in parameters
+                if refits:
+                    self._check_trainable(strategy)
                 arguments |= {name: self._classifier(self._view), f"fit_{name}": refits}
             elif name == "ensemble":
                 arguments |= {name: self._members(strategy), f"fit_{name}": False}
@@ -277,6 +279,13 @@ class SkactivemlSelector(QuerySelector):
         n_members = len(ensemble.estimators_)
         return [self._classifier(_MemberView(self._view, i)) for i in range(n_members)]
 
+    def _check_trainable(self, strategy: Any) -> None:
+        if is_frozen(self.estimator_):
+            raise ValueError(
+                f"{type(strategy).__name__} trains clones of the classifier, which a "
+                "FrozenEstimator does not allow. Pass the estimator itself."
+            )
+
     def _discriminator(self, strategy: Any) -> Any:
         if is_skorch(self.estimator_):
             raise ValueError(
@@ -284,6 +293,7 @@ class SkactivemlSelector(QuerySelector):
                 "of two classes, which a skorch net for others cannot be. Pass one of "
                 "scikit-activeml: query_params={'discriminator': ...}."
             )
+        self._check_trainable(strategy)
         seed = derive_seed(self._seed, "discriminator")
         return _classifier_type()(clone(self.estimator_), columns=self._columns, random_state=seed)
 
@@ -304,9 +314,10 @@ class _MemberView:
     def predict_proba(self, X: Any) -> np.ndarray:
         for transformer in self.transformers:
             X = transformer.transform(X)
-        full = np.zeros((len(X), len(self.classes)))
         # The members never saw the names of columns.
-        full[:, self.codes] = self.estimator.predict_proba(_dense(X)[:, self.columns])
+        X = _dense(X)[:, self.columns]
+        full = np.zeros((len(X), len(self.classes)))
+        full[:, self.codes] = self.estimator.predict_proba(X)
         return full
 
 

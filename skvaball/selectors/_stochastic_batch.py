@@ -4,6 +4,7 @@ from numbers import Real
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import ArrayLike
 from scipy.special import xlogy
 from scipy.stats import rankdata
@@ -12,7 +13,7 @@ from sklearn.utils.validation import validate_data
 from torch.utils.data import Dataset
 
 from skvaball.selectors._wrapping import WrappingSelector
-from skvaball.selectors.base import QuerySelector, connect_inner, given_estimator, top_positions
+from skvaball.selectors.base import QuerySelector, connect_inner, given_estimator
 from skvaball.utils.classifiers import validates_itself
 from skvaball.utils.random import derive_seed
 
@@ -143,7 +144,9 @@ class StochasticBatchSelector(WrappingSelector):
         scores = self.selector_._pool_scores(X, prepared)
         rng = np.random.default_rng(derive_seed(self._seed, "picks"))
         noise = rng.gumbel(size=len(scores))
-        return top_positions(self._log_weights(scores) + noise, n), scores
+        keys = self._log_weights(scores) + noise
+        # By the noise where the keys are equal: minus infinity, of rows whose score is 0.
+        return np.lexsort((-noise, -keys))[:n].astype(np.int64), scores
 
     def _log_weights(self, scores: np.ndarray) -> np.ndarray:
         if self.method == "softmax":
@@ -165,7 +168,7 @@ class StochasticBatchSelector(WrappingSelector):
         if estimator is None or isinstance(X, Dataset) or not validates_itself(estimator):
             return super()._check_rows(X, reset=reset)
         validate_data(self, X, reset=reset, skip_check_array=True)
-        return X
+        return X.tocsr() if sp.issparse(X) else X
 
     def _accepts(self, tag: str) -> bool:
         if self.estimator is not None:

@@ -17,13 +17,15 @@ from torch.nn import functional as F
 from skvaball.selectors.base import QuerySelector
 from skvaball.utils.loading import standardization
 from skvaball.utils.random import derive_seed, isolated_generators
-from skvaball.utils.rows import iter_chunks, n_rows, take_rows, to_array
+from skvaball.utils.rows import is_lazy, iter_chunks, n_rows, take_rows, to_array
 from skvaball.vab.autoencoder import LOG_VARIANCE_RANGE, gaussian_kl
 
 #: Passes over the labeled rows, as in the paper.
 PAPER_EPOCHS = 100
 #: Pool rows from which the standardization is taken.
 STATISTICS_ROWS = 4096
+#: Batches that are read together of a lazy array.
+LAZY_BATCHES = 64
 #: Units of the hidden layers of the perceptrons.
 N_UNITS = 128
 #: Channels of the first convolution; each one after it doubles them, up to the maximum.
@@ -334,12 +336,14 @@ class VAALSelector(QuerySelector):
         vae, discriminator = self.vae_, self.discriminator_
         vae_optimizer = torch.optim.Adam(vae.parameters(), lr=self.lr, fused=True)
         optimizer = torch.optim.Adam(discriminator.parameters(), lr=self.lr, fused=True)
-        labeled_batches = _batches(n_rows(X_labeled), self.batch_size, rng)
-        pool_batches = _batches(n_rows(X_pool), self.batch_size, rng)
+        labeled_batches, pool_batches = (
+            _rows_of_batches(rows, _batches(n_rows(rows), self.batch_size, own))
+            for rows, own in zip((X_labeled, X_pool), rng.spawn(2), strict=True)
+        )
         history = []
         for _ in range(steps):
-            labeled = self._rows(take_rows(X_labeled, next(labeled_batches)))
-            pool = self._rows(take_rows(X_pool, next(pool_batches)))
+            labeled = self._rows(next(labeled_batches))
+            pool = self._rows(next(pool_batches))
             X = torch.from_numpy(np.concatenate([labeled, pool])).to(self.device)
             is_labeled = torch.zeros(len(X), device=X.device)
             is_labeled[: len(labeled)] = 1.0
@@ -396,3 +400,17 @@ def _batches(n: int, batch_size: int, rng: np.random.Generator) -> Iterator[np.n
         order = rng.permutation(n)
         for start in range(0, n - size + 1, size):
             yield np.sort(order[start : start + size])
+
+
+def _rows_of_batches(X: Any, batches: Iterator[np.ndarray]) -> Iterator[Any]:
+    """Rows at the positions of each batch.
+
+    Of a lazy array, whose blocks are read whole, those of many batches at once.
+    """
+    while True:
+        positions = [next(batches) for _ in range(LAZY_BATCHES if is_lazy(X) else 1)]
+        rows = take_rows(X, np.concatenate(positions))
+        if len(positions) == 1:
+            yield rows
+        else:
+            yield from np.split(rows, np.cumsum([len(batch) for batch in positions])[:-1])

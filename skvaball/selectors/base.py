@@ -3,6 +3,7 @@
 from typing import Any, Self
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import ArrayLike
 from sklearn.base import (
     BaseEstimator,
@@ -422,7 +423,7 @@ class QuerySelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
             # The width alone: the steps of a Pipeline decide on types and gaps, and the rows
             # of a lazy array are looked at when they are read.
             validate_data(self, X, reset=reset, skip_check_array=True)
-            return X
+            return X.tocsr() if sp.issparse(X) else X
         # float32 and float64 stay as they are: a memmap is checked, not copied.
         checked = validate_data(
             self,

@@ -125,6 +125,8 @@ class StoppingRule(BaseEstimator):
         """
         self._validate_params()
         values = [float(value) for value in values]
+        for name in [name for name in vars(self) if name.endswith("_")]:
+            delattr(self, name)  # what is left of another run
         if values:
             self._resume(learner, X_first_pool)
         self.values_ = values

@@ -5,11 +5,14 @@ themselves. Here both answer in codes of one list of classes.
 """
 
 import copy
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 from sklearn.base import clone
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import BaseEnsemble, HistGradientBoostingClassifier
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
@@ -110,9 +113,14 @@ def is_fitted(estimator: Any) -> bool:
 
 def is_frozen(estimator: Any) -> bool:
     """Whether clones of a classifier cannot be trained anew."""
-    while isinstance(estimator, Pipeline):
-        estimator = estimator.steps[-1][1]
-    return isinstance(estimator, FrozenEstimator)
+    while not isinstance(estimator, FrozenEstimator):
+        if isinstance(estimator, Pipeline):
+            estimator = estimator.steps[-1][1]
+        elif isinstance(estimator, BaseSearchCV | CalibratedClassifierCV):
+            estimator = estimator.estimator
+        else:
+            return False
+    return True
 
 
 def device_of(estimator: Any) -> str:
@@ -152,6 +160,7 @@ def in_double(X: Any) -> Any:
 
 def network_array(X: Any) -> np.ndarray:
     """Input of a skorch net: a float32 array; float64, integers and data frames are converted."""
+    X = X.toarray() if sp.issparse(X) else X
     return np.ascontiguousarray(X, dtype=np.float32)
 
 
@@ -187,7 +196,7 @@ class ClassifierView:
         if isinstance(self.classifier, NeuralNet):
             known = self.classes
         else:
-            known = np.asarray(self.classifier.classes_)
+            known = np.asarray(self.estimator.classes_)
         if n_columns != len(known):
             raise ValueError(
                 f"The classifier returns {n_columns} columns of probabilities, but "
@@ -236,7 +245,7 @@ class ClassifierView:
             If the values are those of pairs of classes.
         """
         values = self.decision_function(X)
-        check_class_decisions(self.classifier, values)
+        check_class_decisions(self.estimator, values)
         return values
 
     def _in_chunks(self, X: Any, function: Any) -> np.ndarray:
@@ -267,21 +276,22 @@ class ClassifierView:
             return int(self._raw_probabilities(to_array(take_rows(X, np.arange(1)))).shape[1])
 
 
-def has_class_decisions(classifier: Any, n_values: int) -> bool:
+def has_class_decisions(estimator: Any, n_values: int) -> bool:
     """Whether a classifier has a decision value for each class, not for each pair of them."""
-    pairs = getattr(classifier, "decision_function_shape", None) == "ovo"
-    n_known = len(classifier.classes_)
+    pairs = getattr(unwrap(estimator)[1], "decision_function_shape", None) == "ovo"
+    n_known = len(estimator.classes_)
     return bool(n_values == n_known and not (pairs and n_known > 2))
 
 
-def check_class_decisions(classifier: Any, values: np.ndarray) -> None:
-    """Raise unless there is a decision value for each class."""
-    n_values = 2 if values.ndim == 1 else values.shape[1]
-    if not has_class_decisions(classifier, n_values):
+def check_class_decisions(estimator: Any, values: np.ndarray) -> None:
+    """Raise unless there is a decision value for each class; of two or one, a single one."""
+    n_known = len(estimator.classes_)
+    n_values = min(2, n_known) if values.ndim == 1 else values.shape[1]
+    if not has_class_decisions(estimator, n_values):
         raise ValueError(
-            f"decision_function of {type(classifier).__name__} returns {n_values} values for "
-            f"{len(classifier.classes_)} classes, which are not one for each class. Of an SVC, "
-            "use decision_function_shape='ovr'."
+            f"decision_function of {type(unwrap(estimator)[1]).__name__} returns {n_values} "
+            f"values for {n_known} classes, which are not one for each class. Of an SVC, use "
+            "decision_function_shape='ovr'."
         )
 
 
@@ -353,14 +363,17 @@ def _fit_around_net(model: Any, X: Any, y: np.ndarray, classes: np.ndarray, warm
                 continue
             if hasattr(step, "fit_resample"):
                 X, y = step.fit_resample(X, y)
-            else:
+            elif hasattr(step, "fit_transform"):
                 X = step.fit_transform(X, y)
+            else:  # a frozen step
+                X = step.fit(X, y).transform(X)
         _fit_around_net(model.steps[-1][1], X, y, classes, warm)
     elif isinstance(model, NeuralNet):
         X = network_array(X)
-        _prepare_net(model, X, y, classes)
+        n_train = _check_net(model, X, y, classes)
         fit = model.partial_fit if warm else model.fit
-        fit(X, y)
+        with _no_batch_of_one(model, n_train):
+            fit(X, y)
     else:  # a search: it clones what it wraps, and sees to it itself
         transformers, net = unwrap(model)
         if isinstance(model, BaseSearchCV) and net.dataset is SkorchDataset:
@@ -386,8 +399,8 @@ def can_continue(estimator: Any) -> bool:
     return isinstance(estimator, NeuralNet) or "warm_start" in estimator.get_params(deep=False)
 
 
-def _prepare_net(net: NeuralNet, X: np.ndarray, y: np.ndarray, classes: np.ndarray) -> None:
-    """Find out before the training what would go wrong in it or after it."""
+def _check_net(net: NeuralNet, X: np.ndarray, y: np.ndarray, classes: np.ndarray) -> int:
+    """Find out before the training what would go wrong after it; the number of its rows."""
     # Isolated once more: the net shall start from the seed as if nothing had been tried.
     with isolated_generators(0, device_of(net)):
         probe = clone(net).set_params(verbose=0).initialize()
@@ -399,11 +412,26 @@ def _prepare_net(net: NeuralNet, X: np.ndarray, y: np.ndarray, classes: np.ndarr
         else:
             check_probabilities(probabilities)
             ClassifierView(net, classes).columns(probabilities.shape[1])
-    # BatchNorm cannot train on a last batch of one row: use a batch size that leaves none.
+    return n_train
+
+
+@contextmanager
+def _no_batch_of_one(net: NeuralNet, n_train: int) -> Iterator[None]:
+    """Train with a batch size that leaves no last batch of one row: BatchNorm cannot use it."""
     given = net.get_params_for("iterator_train").get("batch_size", net.batch_size)
     batch_size = given
     while 1 < batch_size < n_train and n_train % batch_size == 1:
         batch_size += 1
-    if batch_size != given:
-        # Not by set_params, which refuses it for a net that is trained already.
-        net.iterator_train__batch_size = batch_size
+    if batch_size == given:
+        yield
+        return
+    own = vars(net).get("iterator_train__batch_size")
+    # Not by set_params, which refuses it for a net that is trained already.
+    net.iterator_train__batch_size = batch_size
+    try:
+        yield
+    finally:  # the next training, of other rows, begins with what the user has set
+        if own is None:
+            del net.iterator_train__batch_size
+        else:
+            net.iterator_train__batch_size = own
