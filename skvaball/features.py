@@ -347,6 +347,9 @@ def deep_features(
 def torch_net(classifier: Any) -> Any:
     """The skorch net of a classifier that is one or owns one as ``net_``, else None.
 
+    Of a net with ``compile=True``, one with the same weights that is not compiled: a compiled
+    module runs no hooks, and so has no layers to look at.
+
     Parameters
     ----------
     classifier : classifier
@@ -363,7 +366,14 @@ def torch_net(classifier: Any) -> Any:
     True
     """
     net = classifier if isinstance(classifier, NeuralNet) else getattr(classifier, "net_", None)
-    return net if isinstance(net, NeuralNet) else None
+    if not isinstance(net, NeuralNet):
+        return None
+    plain = getattr(getattr(net, "module_", None), "_orig_mod", None)
+    if plain is None:
+        return net
+    uncompiled = object.__new__(type(net))
+    vars(uncompiled).update(vars(net) | {"module_": plain})
+    return uncompiled
 
 
 def _tapped_layers(net: Any, layers: Sequence[str] | str | None) -> tuple[str, ...] | None:

@@ -351,6 +351,24 @@ def test_steps_see_what_they_see_for_the_predictions_of_the_classifier():
     assert set(seen) == {np.dtype(np.float64)}
 
 
+def test_compiled_networks_drop_out_too():
+    """Torch passes over the hooks of what is compiled; all passes would be alike."""
+    X, y, pool, _ = digits()
+    scores = []
+    for params in ({}, {"compile": True, "compile__backend": "eager"}):
+        net = clone(NET).set_params(random_state=0).fit(X, y)
+        raw = NeuralNetClassifier(
+            net.net_.module_, criterion=nn.CrossEntropyLoss, verbose=0, **params
+        )
+        raw.initialize()
+        raw.history.new_epoch()  # counts as fitted
+        raw.predict_proba(X.astype(np.float32))  # without dropout: now it is compiled
+        selector = MCDropoutSelector(raw, n_passes=5, random_state=0, classes=range(10))
+        scores.append(selector.fit_pool(X, y, pool).score_samples(pool))
+    assert scores[0].max() > 0.01
+    np.testing.assert_allclose(*scores, atol=1e-5)
+
+
 def test_pipelines_are_opened():
     X, y, pool, _ = digits()
     pipeline = make_pipeline(StandardScaler(), clone(NET).set_params(random_state=0)).fit(X, y)

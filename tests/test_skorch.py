@@ -21,7 +21,7 @@ from torch.utils.data import Dataset, TensorDataset
 
 from skvaball import ActiveLearner, ActiveLearningSimulator, VaBQuerySelector
 from skvaball.features import deep_features
-from skvaball.selectors import EntropySelector, MarginSelector
+from skvaball.selectors import BADGESelector, EntropySelector, MarginSelector
 from skvaball.utils.random import derive_seed
 
 # The autoencoders here are hardly trained: what is tested is which nets and data are understood.
@@ -427,6 +427,20 @@ def test_a_pipeline_with_a_frozen_step():
     plain.fit(StandardScaler().fit(ROWS).transform(ROWS)[START], LABELS[START])
     for part in (found, plain):
         assert part.predict_proba(ROWS).shape == (60, 3)
+
+
+@pytest.mark.parametrize("selector", [vab(layers=["hidden"]), vab(), BADGESelector()])
+def test_a_compiled_net_is_looked_into(selector):
+    """Whose hooks torch passes over. The backend is one that needs no compiler."""
+    picks, scores = [], []
+    for params in ({}, {"compile": True, "compile__backend": "eager"}):
+        learner = ActiveLearner(net(**params), selector, random_state=0)
+        learner.fit(ROWS[START], LABELS[START])
+        found = learner.query(ROWS[POOL], 5, return_scores=True)
+        picks.append(found[0])
+        scores.append(found[1])
+    np.testing.assert_allclose(*scores, rtol=1e-4)
+    np.testing.assert_array_equal(*picks)
 
 
 def test_a_step_with_sparse_output():
