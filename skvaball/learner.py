@@ -72,10 +72,11 @@ class ActiveLearner(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         A label that means "not labeled" and is refused by ``fit`` and ``teach``, as NaN
         and None always are. By default any other value, -1 too, is a class.
     warm_start : bool, default=False
-        Whether ``teach`` continues the training (skorch nets, and estimators with a
-        ``warm_start`` parameter) instead of starting anew, with the parameters of the
-        last ``fit``. Starting anew is the paper's protocol, and makes ``fit(A).teach(B)``
-        equal to ``fit(A + B)``.
+        Whether ``teach`` continues the training (of skorch nets, and of estimators with a
+        ``warm_start`` parameter that are no ensembles) instead of starting anew, with the
+        parameters of the last ``fit``. Ensembles, Pipelines and searches start anew, and all
+        do when a new class comes. Starting anew is the paper's protocol, and makes
+        ``fit(A).teach(B)`` equal to ``fit(A + B)``.
     random_state : int, RandomState instance or None, default=None
         Seed of all nested parts that have none of their own. For those, each query draws
         anew.
@@ -151,7 +152,7 @@ class ActiveLearner(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
     def fit(self, X: Any, y: ArrayLike) -> Self:
         """Fit the classifier on the first labeled rows, forgetting earlier ones.
 
-        If anything fails, the learner is as it was before.
+        If anything fails or is interrupted, the learner is as it was before.
 
         Parameters
         ----------
@@ -197,7 +198,7 @@ class ActiveLearner(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         check_classifier(self.estimator)
 
     def teach(self, X: Any, y: ArrayLike, *, refit: bool = True) -> Self:
-        """Add labeled rows and refit. If anything fails, the learner is as it was before.
+        """Add labeled rows and refit. If that fails or is interrupted, nothing has changed.
 
         Parameters
         ----------
@@ -217,7 +218,8 @@ class ActiveLearner(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         ------
         ValueError
             If labels are missing, of mixed type or not among ``classes``, the rows
-            differ from those of ``fit``, or the classifier refuses them.
+            differ from those of ``fit``, the classifier refuses them, or, with
+            ``refit=False``, a label is new to a skorch net.
         """
         check_is_fitted(self)
         X = self._check_rows(to_array(X), reset=False)
@@ -314,7 +316,7 @@ class ActiveLearner(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         Parameters
         ----------
         X_pool : array-like of shape (n_pool, ...) or torch Dataset
-            Unlabeled rows.
+            Unlabeled rows. An array of Dask, Zarr or HDF5 is read block by block.
         n : int
             How many to choose, from 1 to n_pool.
         return_scores : bool, default=False

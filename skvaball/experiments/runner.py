@@ -122,8 +122,12 @@ def run_protocol(
     Raises
     ------
     ValueError
-        If a strategy or balance is unknown, or the store has other settings under the same
-        name.
+        If a strategy or balance is unknown, there is nothing to run, the data have too few
+        rows or other classes than the rare ones that are named, a strategy, its
+        ``query_size`` or the arguments of a network do not fit, or the store has results
+        of other settings under the same name.
+    FileNotFoundError
+        If there are no data in ``folder``.
 
     Examples
     --------

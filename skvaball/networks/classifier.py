@@ -210,7 +210,7 @@ class DeepClassifier(ClassifierMixin, BaseEstimator):
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any) -> Self:
-        """Train the network. If anything fails, the classifier is as it was before.
+        """Train the network. If that fails or is interrupted, nothing has changed.
 
         Parameters
         ----------

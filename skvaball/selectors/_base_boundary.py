@@ -65,6 +65,13 @@ class BASESelector(QuerySelector):
     n_features_in_ : int
         Number of features seen in fit.
 
+    Raises
+    ------
+    ValueError
+        In ``fit``, if ``distance="feature"`` and the classifier is not linear in its
+        features, or it is not and has no ``predict_proba``. Decision values of pairs of
+        classes, as of an SVC with ``decision_function_shape="ovo"``, do not count.
+
     Notes
     -----
     The score of a row is minus its distance from the nearest boundary. ``select`` gives

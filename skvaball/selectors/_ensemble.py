@@ -73,6 +73,12 @@ class EnsembleSelector(QuerySelector):
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the features, if X had any.
 
+    Raises
+    ------
+    ValueError
+        In ``fit``, if the classifier has no ``predict_proba``, or is or wraps a
+        ``FrozenEstimator``, whose clones cannot be trained.
+
     Warns
     -----
     UserWarning

@@ -168,6 +168,12 @@ class LearningLossSelector(QuerySelector):
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the features, if X had any.
 
+    Raises
+    ------
+    ValueError
+        In ``fit``, if ``losses="out_of_fold"`` meets a ``FrozenEstimator`` or a single
+        labeled row.
+
     Warns
     -----
     NothingLearnedWarning

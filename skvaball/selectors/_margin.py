@@ -12,7 +12,8 @@ class MarginSelector(QuerySelector):
 
     The score is minus the difference of the two highest probabilities; of a classifier
     without ``predict_proba``, of the two highest decision values, or, for two classes,
-    minus the distance from the decision boundary.
+    minus the distance from the decision boundary. Decision values of pairs of classes, as
+    of an SVC with ``decision_function_shape="ovo"``, are none of these.
 
     Parameters
     ----------
@@ -36,6 +37,11 @@ class MarginSelector(QuerySelector):
         The classes, sorted.
     n_features_in_ : int
         Number of features seen in fit.
+
+    Raises
+    ------
+    ValueError
+        If the classifier has neither ``predict_proba`` nor decision values of classes.
 
     References
     ----------

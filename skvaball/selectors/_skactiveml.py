@@ -79,6 +79,12 @@ class SkactivemlSelector(QuerySelector):
     n_features_in_ : int
         Number of features seen in fit.
 
+    Raises
+    ------
+    ValueError
+        In ``fit``, if the strategy needs something that is not here, or trains clones of
+        the classifier and that is a ``FrozenEstimator``.
+
     Notes
     -----
     What a strategy's ``query`` takes is filled in by name: ``clf`` and ``estimator`` with
