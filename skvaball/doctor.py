@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
 #: Extras for those who work on the library itself.
-DEVELOPMENT = ("test", "dev")
+DEVELOPMENT = ("test", "docs", "dev")
 #: Rows of digits that the check learns from, queries from, and asks for.
 LABELED, POOL, QUERIED = 100, 200, 10
 

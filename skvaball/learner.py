@@ -427,7 +427,7 @@ class ActiveLearner(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
             return values
         check_class_decisions(self.estimator_, values)
         if values.ndim == 1:
-            values = np.stack([-values, values], axis=1)
+            values = np.stack([-values, values][: len(known)], axis=1)
         full = np.full((len(values), len(self.classes_)), -np.inf)
         full[:, np.searchsorted(self.classes_, known)] = values
         return full

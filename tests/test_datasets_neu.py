@@ -122,14 +122,24 @@ def test_archives_that_are_cut_off_are_named(folder, tmp_path):
 
 
 def test_archives_that_are_damaged_or_encrypted_are_named(folder, tmp_path):
-    for kind, where in itertools.product(("xztar", "gztar", "zip"), (0.3, 0.5, 0.7, 0.9)):
+    for kind, where in itertools.product(("xztar", "gztar", "bztar", "zip"), (0.3, 0.5, 0.7, 0.9)):
         archive = Path(shutil.make_archive(str(tmp_path / "neu"), kind, folder))
         damaged = bytearray(archive.read_bytes())
         middle = int(where * len(damaged))
         damaged[middle : middle + 64] = bytes(64)
         archive.write_bytes(damaged)
-        with pytest.raises(ValueError, match=rf"{archive.name} cannot be unpacked"):
+        # The first block of bzip2 is the whole file here: what is damaged is no archive.
+        with pytest.raises(ValueError, match=rf"{archive.name} (cannot be unpacked|is neither)"):
             load_neu(archive)
+    # A header in the middle of what has no checksums.
+    archive = Path(shutil.make_archive(str(tmp_path / "neu"), "tar", folder))
+    damaged = bytearray(archive.read_bytes())
+    with tarfile.open(archive) as tar:
+        members = tar.getmembers()
+    damaged[members[len(members) // 2].offset] ^= 0xFF
+    archive.write_bytes(damaged)
+    with pytest.raises(ValueError, match=r"neu\.tar cannot be unpacked.*no member, but data"):
+        load_neu(archive)
     locked = bytearray(Path(shutil.make_archive(str(tmp_path / "l"), "zip", folder)).read_bytes())
     start = 0
     while (start := locked.find(b"PK\x01\x02", start)) >= 0:  # each entry of the directory

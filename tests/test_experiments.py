@@ -251,7 +251,7 @@ def test_a_folder_that_has_changed_is_read_again(tmp_path, monkeypatch):
     # Results, caches and links to nowhere may lie beside the images.
     stamp = data._stamp(str(folder))
     (folder / "results.db").write_bytes(b"1")
-    (folder / NEU_CLASSES[0] / ".#0.png").symlink_to("nowhere")
+    (folder / NEU_CLASSES[0] / "broken.png").symlink_to("nowhere")
     assert data._stamp(str(folder)) == stamp
     archive = Path(shutil.make_archive(str(tmp_path / "neu64"), "zip", folder))
     stamp = data._stamp(str(archive))

@@ -46,7 +46,14 @@ from torch.utils.data import TensorDataset
 
 from skvaball import ActiveLearner, VaBQuerySelector
 from skvaball.networks import DeepClassifier
-from skvaball.selectors import EntropySelector, MarginSelector, QuerySelector, RandomSelector
+from skvaball.selectors import (
+    BASESelector,
+    CoreSetSelector,
+    EntropySelector,
+    MarginSelector,
+    QuerySelector,
+    RandomSelector,
+)
 
 # Where the quality of VaB-AL's autoencoder is not the point it is hardly trained, and says so.
 hardly_trained = pytest.mark.filterwarnings("ignore::skvaball.exceptions.NothingLearnedWarning")
@@ -1003,13 +1010,15 @@ def test_splitters_that_shuffle_are_seeded_and_leave_the_generators_alone():
     assert search.cv.random_state is None
 
 
+@hardly_trained
 @pytest.mark.parametrize("wrap", [lambda learner: learner, FrozenEstimator])
 def test_a_learner_that_lacks_labels_of_a_class_is_a_classifier_like_others(wrap):
     two = y < 2
-    for estimator in (LogisticRegression(), LinearSVC()):
+    for estimator in (LogisticRegression(), LinearSVC(), deep()):
         inner = ActiveLearner(estimator, RandomSelector(), classes=[0, 1, 2])
         inner.fit(X[two][:30], y[two][:30])
-        for selector in (MarginSelector(wrap(inner)), vab(estimator=wrap(inner))):
+        for kind in (MarginSelector, VaBQuerySelector, BASESelector, CoreSetSelector):
+            selector = kind(wrap(inner))
             picks = selector.fit_pool(X[two][:30], y[two][:30], X[POOL]).select(X[POOL], 5)
             assert len(set(picks)) == 5
 
@@ -1018,6 +1027,9 @@ def test_one_class_with_decision_values_can_be_queried():
     learner = ActiveLearner(RidgeClassifier(), MarginSelector(), classes=[0, 1])
     learner.fit(X[:5], [0] * 5)
     assert learner.query(X[POOL], 3).shape == (3,)
+    values = learner.decision_function(X)
+    assert (values[:, 1] == -np.inf).all()
+    assert np.isfinite(values[:, 0]).all()
 
 
 def test_warm_start_begins_anew_with_another_estimator():

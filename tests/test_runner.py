@@ -196,11 +196,20 @@ def test_more_labels_than_rows_are_an_error_before_anything_runs(tmp_path):
     protocol = fast_protocol(tmp_path, FAST.replace("start = 20", "start = 2000"))
     with pytest.raises(ValueError, match=r"starts with 2000 labels .* its data have 401 rows"):
         run(protocol, ["random"], [0], tmp_path / "r.db")
-    protocol = fast_protocol(tmp_path, FAST.replace("n = 2", "n = 39"))
-    with pytest.raises(ValueError, match=r"39 batches of 10, 410 in all.*data have 401 rows"):
+    protocol = fast_protocol(tmp_path, FAST.replace("n = 2", "n = 40"))
+    with pytest.raises(ValueError, match=r"40 batches of 10, 420 in all.*data have 401 rows"):
         run(protocol, ["random"], [0], tmp_path / "r.db")
+    run(protocol, ["full"], [0], tmp_path / "r.db")  # it buys nothing
     with pytest.raises(ValueError, match="at least one strategy and one seed"):
         run(protocol, [], [0], tmp_path / "r.db")
+
+
+def test_the_last_batch_may_be_a_smaller_one(tmp_path):
+    text = FAST.replace("batch = 10", "batch = 200")
+    run(fast_protocol(tmp_path, text), ["random"], [0], tmp_path / "r.db")
+    store = ResultStore(tmp_path / "r.db")
+    assert store.runs()["finished"].all()
+    assert store.rounds()["n_labeled"].tolist() == [20, 220, 401]
 
 
 @pytest.mark.parametrize(
@@ -260,7 +269,8 @@ def test_a_protocol_that_another_process_has_entered_meanwhile_is_not_mixed(tmp_
     (strategy,) = runner_module.find_strategies(mine, ["margin"])
     key, store = RunKey("fast", "none", "margin", 0), ResultStore(tmp_path / "r.db")
     settings = runner_module.RunSettings(str(store.path), None, "cpu", 1)
-    runner_module._enter(mine, {"margin": strategy}, [key], store, settings)
+    content = runner_module._enter(mine, {"margin": strategy}, [key], store, settings)
+    settings = settings._replace(content=content)
     run(other, ["random"], [0], store.path)
     with pytest.raises(ValueError, match=r"another protocol named 'fast': they differ in training"):
         runner_module._run(mine, key, strategy, settings, wait=True)

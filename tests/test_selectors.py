@@ -32,6 +32,7 @@ from skvaball.selectors import (
     QuerySelector,
     RandomSelector,
     StochasticBatchSelector,
+    _random,
 )
 
 X, y = make_blobs(400, n_features=3, centers=4, cluster_std=4.0, random_state=0)
@@ -469,6 +470,21 @@ def test_the_margin_of_pairs_of_classes_is_refused(n_classes):
     with pytest.raises(ValueError, match="use decision_function_shape='ovr'"):
         fitted(MarginSelector, SVC(decision_function_shape="ovo"), labels).select(POOL, 3)
     assert fitted(MarginSelector, SVC(decision_function_shape="ovo"), TWO).select(POOL, 3).size == 3
+
+
+def test_random_choice_makes_few_rows_of_a_large_vocabulary_dense(monkeypatch):
+    dense = np.zeros((50, 1000))
+    dense[np.arange(50), np.arange(50) * 7] = 1.0
+    expected = RandomSelector(random_state=0).fit(dense, np.zeros(50)).score_samples(dense)
+    sizes = []
+    rows = _random._rows
+    monkeypatch.setattr(_random, "CHUNK_BYTES", 7 * 8 * 1000)
+    monkeypatch.setattr(_random, "_rows", lambda chunk: sizes.append(chunk.shape[0]) or rows(chunk))
+    found = (
+        RandomSelector(random_state=0).fit(dense, np.zeros(50)).score_samples(sp.csr_matrix(dense))
+    )
+    assert max(sizes) == 7
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_random_choice_among_the_rows_of_a_table_of_pyarrow():

@@ -22,6 +22,7 @@ from torch.utils.data import Dataset, TensorDataset
 from skvaball import ActiveLearner, ActiveLearningSimulator, VaBQuerySelector
 from skvaball.features import deep_features
 from skvaball.selectors import BADGESelector, EntropySelector, MarginSelector
+from skvaball.utils.classifiers import ClassifierView, fit_classifier
 from skvaball.utils.random import derive_seed
 
 # The autoencoders here are hardly trained: what is tested is which nets and data are understood.
@@ -420,13 +421,16 @@ def test_the_batch_size_of_a_warm_start_stays_that_of_the_user():
 
 def test_a_pipeline_with_a_frozen_step():
     """As a pretrained extractor of features: it has no fit_transform."""
-    scaler = FrozenEstimator(StandardScaler().fit(ROWS))
-    found = ActiveLearner(make_pipeline(scaler, net()), random_state=0)
-    found.fit(ROWS[START], LABELS[START])
-    plain = ActiveLearner(net(), random_state=0)
-    plain.fit(StandardScaler().fit(ROWS).transform(ROWS)[START], LABELS[START])
-    for part in (found, plain):
-        assert part.predict_proba(ROWS).shape == (60, 3)
+    scaler = StandardScaler().fit(ROWS)
+    pipeline = make_pipeline(FrozenEstimator(scaler), net())
+    found = fit_classifier(pipeline, ROWS[START], LABELS[START], np.arange(3), 0)
+    scaled = scaler.transform(ROWS.astype(np.float64)).astype(np.float32)
+    plain = fit_classifier(net(), scaled[START], LABELS[START], np.arange(3), 0)
+    np.testing.assert_allclose(
+        ClassifierView(found, np.arange(3)).predict_proba(ROWS),
+        ClassifierView(plain, np.arange(3)).predict_proba(scaled),
+        rtol=1e-5,
+    )
 
 
 @pytest.mark.parametrize("selector", [vab(layers=["hidden"]), vab(), BADGESelector()])
@@ -445,8 +449,10 @@ def test_a_compiled_net_is_looked_into(selector):
 
 def test_a_step_with_sparse_output():
     pipeline = make_pipeline(KBinsDiscretizer(n_bins=2, encode="onehot"), net(module__n_inputs=12))
-    learner = ActiveLearner(pipeline, vab()).fit(ROWS[START], LABELS[START])
-    assert learner.query(ROWS[POOL], 3).shape == (3,)
+    search = GridSearchCV(pipeline, {"kbinsdiscretizer__n_bins": [2]}, cv=2)
+    for estimator in (pipeline, search):
+        learner = ActiveLearner(estimator, vab()).fit(ROWS[START], LABELS[START])
+        assert learner.query(ROWS[POOL], 3).shape == (3,)
 
 
 def test_a_validation_split_is_kept():

@@ -1,6 +1,6 @@
 """Fits that are interrupted or fail."""
 
-import os
+import contextlib
 import signal
 import threading
 
@@ -32,8 +32,16 @@ class InterruptedMLP(MLP):
         if self.training:
             type(self).steps += 1
             if type(self).steps == 3:
-                os.kill(os.getpid(), signal.SIGINT)
+                signal.raise_signal(signal.SIGINT)
         return super().forward(x)
+
+
+@pytest.fixture(autouse=True)
+def handler():
+    """Python's own, also where the tests run in the background and the signal is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture
@@ -64,7 +72,7 @@ def test_a_learner_whose_teaching_is_interrupted_is_as_it_was(interrupted):
 
 class PressCtrlC(Callback):
     def on_epoch_begin(self, net, **kwargs):
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
 
 
 def test_the_training_of_a_net_of_the_users_is_interrupted_too():
@@ -104,17 +112,30 @@ def test_the_training_of_the_autoencoder_is_interrupted_too(monkeypatch):
         VaBQuerySelector(LogisticRegression(max_iter=500)).fit(X, y)
 
 
+def test_an_interrupt_counts_more_than_an_error_after_it():
+    """As where a search reports that all its fits have failed."""
+
+    def fail():
+        with interruptible():
+            with contextlib.suppress(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+            raise RuntimeError("all fits failed")
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+
+
 def test_handlers_of_the_users_decide_themselves():
     """One that does not raise has asked for no end; one that ignores the signal neither."""
     pressed = []
     before = signal.signal(signal.SIGINT, lambda *args: pressed.append(args))
     try:
         with interruptible():
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
         assert len(pressed) == 1
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         with interruptible():
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
         assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGINT, before)

@@ -121,6 +121,14 @@ def test_a_column_of_labels_is_flattened_with_a_warning():
     assert labels.shape == (2,)
 
 
+def test_classes_that_are_objects_but_numbers_are_numbers():
+    """As of a column that had gaps."""
+    classes = np.array([0, 2, 1], dtype=object)
+    np.testing.assert_array_equal(resolve_classes(classes, np.array([0, 1])), [0, 1, 2])
+    with pytest.raises(ValueError, match="mixed type"):
+        resolve_classes(np.array(["a", "b"], dtype=object), np.array([0, 1]))
+
+
 def test_a_list_mixing_numbers_with_strings_is_not_turned_into_strings():
     with pytest.raises(ValueError, match="mixed type"):
         check_labels(["a", 1, "b"])
@@ -583,6 +591,16 @@ def test_standardization_is_that_of_numpy(X):
     np.testing.assert_allclose(scale.ravel()[varying], deviation[varying], rtol=1e-5)
     constant = (X.max(axis=axes) == X.min(axis=axes)).ravel()
     np.testing.assert_array_equal(scale.ravel()[constant], 1.0)
+
+
+def test_a_large_column_with_a_small_spread_has_its_own_unit():
+    """As dates written as numbers, whose days are not lost in the rounding of float32."""
+    days = (20240101 + np.arange(20)).astype(np.float32)[:, None]
+    np.testing.assert_allclose(standardization(days)[1], np.std(days.astype(float)), rtol=0.1)
+    # What is left of a constant by rounding counts for less than another column does.
+    large = (1e9 + 64 * (np.arange(20) % 2)).astype(np.float32)[:, None]
+    mean, scale = standardization(large)
+    assert np.abs((large - mean) / scale).max() < 0.3
 
 
 def test_standardization_of_features_is_that_of_standard_scaler():

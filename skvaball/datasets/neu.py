@@ -165,16 +165,25 @@ def _unpack(archive: Path, folder: Path) -> None:
         elif tarfile.is_tarfile(archive):
             with tarfile.open(archive) as tar:
                 tar.extractall(folder, filter="data")
-                # To the end: tarfile may take damage for the end of the archive.
-                while tar.fileobj is not None and tar.fileobj.read(2**20):
-                    pass
+                _check_end(tar)
         else:
             raise ValueError(f"{archive} is neither a folder nor a zip or tar archive.")
-    except _BROKEN as error:
+    except (*_BROKEN, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # not of the archive, but a full disk; that of bz2 has no number
         raise ValueError(
             f"The archive {archive} cannot be unpacked: {error}. Expected NEU-CLS-64; get the "
             "archive anew, or pass the folder of its class folders."
         ) from error
+
+
+def _check_end(tar: tarfile.TarFile) -> None:
+    """Raise unless zeros follow the last member: tarfile takes damage for the end."""
+    assert tar.fileobj is not None
+    tar.fileobj.seek(tar.offset)
+    while block := tar.fileobj.read(2**20):
+        if block.strip(b"\0"):
+            raise tarfile.ReadError(f"after {tar.offset} bytes there is no member, but data")
 
 
 def _find_classes(folder: Path, path: Path) -> Path:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import glob
 import hashlib
 import os
-import stat
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -123,10 +122,10 @@ def _stamp(path: str) -> str:
     found = hashlib.blake2b(digest_size=16)
     inside = (os.path.join(glob.escape(path), *["*"] * depth) for depth in (1, 2, 3))
     for file in [path, *(file for pattern in inside for file in sorted(glob.iglob(pattern)))]:
-        if file == path or os.path.splitext(file)[1].lower() in SUFFIXES:
+        image = file == path or os.path.splitext(file)[1].lower() in SUFFIXES
+        if image and os.path.isfile(file):  # not a folder, nor a link to nowhere
             state = os.stat(file)
-            if stat.S_ISREG(state.st_mode):
-                found.update(f"{file}|{state.st_size}|{state.st_mtime_ns}\n".encode())
+            found.update(f"{file}|{state.st_size}|{state.st_mtime_ns}\n".encode())
     return found.hexdigest()
 
 

@@ -65,12 +65,15 @@ class RunSettings(NamedTuple):
         Where networks are trained.
     threads : int
         Threads of a run; results depend on it in the last digits.
+    content : dict or None
+        What the store has of the protocol; None if that was not entered by this call.
     """
 
     store: str
     folder: str | None
     device: str
     threads: int
+    content: dict[str, Any] | None = None
 
 
 def run_protocol(
@@ -157,7 +160,7 @@ def run_protocol(
     ]
     if not keys:
         raise ValueError("There is nothing to run: name at least one strategy and one seed.")
-    _enter(protocol, chosen, keys, store, settings)
+    settings = settings._replace(content=_enter(protocol, chosen, keys, store, settings))
     # In the second pass those that another process was busy with are waited for.
     for wait in (False, True):
         tasks = [delayed(_run)(protocol, key, chosen[key.strategy], settings, wait) for key in keys]
@@ -178,30 +181,26 @@ def _enter(
     keys: list[RunKey],
     store: ResultStore,
     settings: RunSettings,
-) -> None:
-    """Enter protocol and runs; what does not fit is found before anything is run."""
+) -> dict[str, Any]:
+    """Enter protocol and runs; what does not fit is found before anything is run.
+
+    Returns what was entered of the protocol.
+    """
     # Of seed 0, whichever are run: the store must have the same protocol for all of them.
     # And data that do not depend on the seed are in the cache before the workers ask.
     split = make_split(protocol, 0, settings.folder)
     _check_fit(protocol, strategies, split)
     counts = np.bincount(split.y_train, minlength=len(split.class_names))
-    store.add_protocol(
-        protocol.name,
-        {
-            **_stored(protocol),
-            "class_names": split.class_names,
-            "rare": split.rare,
-            "pool_shares": (counts / counts.sum()).round(4).tolist(),
-        },
-    )
+    content = {
+        **protocol.model_dump(mode="json", exclude=_NOT_STORED),
+        "class_names": split.class_names,
+        "rare": split.rare,
+        "pool_shares": (counts / counts.sum()).round(4).tolist(),
+    }
+    store.add_protocol(protocol.name, content)
     for key in keys:
         strategy = strategies[key.strategy]
         store.add_run(key, strategy.rounds_after_start(protocol) + 1, strategy.config)
-
-
-def _stored(protocol: Protocol) -> dict[str, Any]:
-    """What the store keeps of what the protocol says."""
-    content: dict[str, Any] = protocol.model_dump(mode="json", exclude=_NOT_STORED)
     return content
 
 
@@ -209,7 +208,9 @@ def _check_fit(protocol: Protocol, strategies: dict[str, Strategy], split: Split
     """Raise for what would fail in the course of a run."""
     start, batch, n = protocol.rounds.start, protocol.rounds.batch, protocol.rounds.n
     n_rows = len(split.y_train)
-    if start + batch * n > n_rows:
+    buys = any(strategy.selector != FULL for strategy in strategies.values())
+    # The last batch may be a smaller one.
+    if buys and (start > n_rows or (n > 0 and start + batch * (n - 1) >= n_rows)):
         raise ValueError(
             f"The protocol {protocol.name} starts with {start} labels and buys {n} batches of "
             f"{batch}, {start + batch * n} in all, but its data have {n_rows} rows."
@@ -292,7 +293,8 @@ def _play(
             **_agreements(simulator.learner_, entry["round"]),
         }
         # Once more: another process may have entered other settings in the meantime.
-        store.add_protocol(protocol.name, {**store.protocols()[protocol.name], **_stored(protocol)})
+        if settings.content is not None:
+            store.add_protocol(protocol.name, settings.content)
         store.add_run(key, strategy.rounds_after_start(protocol) + 1, strategy.config)
         gallery = _gallery(simulator.learner_, split, entry, protocol.metrics.gallery)
         store.add_round(key, entry, describe_environment(), gallery)

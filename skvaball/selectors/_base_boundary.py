@@ -226,10 +226,10 @@ def _network_weights(classifier: Any, X: Any) -> np.ndarray | None:
         return None
     layer = recorded.last_layer[1]
     features = recorded.arrays(n_outputs=layer.out_features)[0].astype(np.float64)
-    weights = layer.weight.detach().double().cpu().numpy()
+    weights = layer.weight.detach().cpu().double().numpy()
     outputs = features @ weights.T
     if layer.bias is not None:
-        outputs += layer.bias.detach().double().cpu().numpy()
+        outputs += layer.bias.detach().cpu().double().numpy()
     if layer.out_features == 1:  # one output for two classes, with a sigmoid
         outputs, weights = _two_columns(outputs[:, 0]), _two_columns(weights[0]).T
     if outputs.shape != probabilities.shape:

@@ -365,7 +365,7 @@ class LearningLossSelector(QuerySelector):
         for chunk, n in iter_chunks(features.values, ROWS_PER_CHUNK, pad=True):
             with torch.inference_mode():
                 X = torch.from_numpy(self._standardized(chunk)).to(self.device)
-                parts.append(self.head_(X)[:n].double().cpu().numpy())
+                parts.append(self.head_(X)[:n].cpu().double().numpy())
         return np.concatenate(parts)
 
     def _score(self, X: Any) -> np.ndarray:

@@ -5,10 +5,15 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 from torch.utils.data import Dataset
 
 from skvaball.selectors.base import QuerySelector, top_positions
+from skvaball.utils.classifiers import CHUNK_ROWS
 from skvaball.utils.rows import iter_chunks, n_rows
+
+#: Sparse rows are made dense in chunks of so many bytes at most.
+CHUNK_BYTES = 2**26
 
 
 class RandomSelector(QuerySelector):
@@ -54,8 +59,11 @@ class RandomSelector(QuerySelector):
     def _score(self, X: Any) -> np.ndarray:
         if isinstance(X, Dataset):
             return np.random.default_rng(self._seed).random(n_rows(X))
+        size = CHUNK_ROWS
+        if sp.issparse(X):  # made dense in parts: a vocabulary may be large
+            size = max(1, min(size, CHUNK_BYTES // (8 * X.shape[1])))
         return self._numbers(
-            _row_bytes(row) for chunk, _ in iter_chunks(X, 4096) for row in _rows(chunk)
+            _row_bytes(row) for chunk, _ in iter_chunks(X, size) for row in _rows(chunk)
         )
 
     def _select(self, X: Any, n: int, prepared: Any) -> tuple[np.ndarray, np.ndarray]:

@@ -387,7 +387,7 @@ class VAALSelector(QuerySelector):
             with torch.inference_mode():
                 mean, _ = self.vae_.encode(torch.from_numpy(self._rows(chunk)).to(self.device))
                 logits = self.discriminator_(mean)[:, 0]
-            parts.append(logits[:n].double().cpu().numpy())
+            parts.append(logits[:n].cpu().double().numpy())
         # 1 - P(labeled), written so that sure rows keep their order.
         scores: np.ndarray = expit(-np.concatenate(parts))
         return scores

@@ -67,6 +67,17 @@ def unwrap(estimator: Any) -> tuple[list[Any], Any]:
             return transformers, estimator
 
 
+def _without_wrappers(estimator: Any) -> Any:
+    """What is in a learner, a simulator or a FrozenEstimator; it knows the classes it has seen."""
+    while True:
+        if isinstance(estimator, FrozenEstimator):
+            estimator = estimator.estimator
+        elif hasattr(estimator, "wrapped_classifier"):
+            estimator = estimator.wrapped_classifier
+        else:
+            return estimator
+
+
 def is_skorch(estimator: Any) -> bool:
     """Whether the classifier at the end is a skorch net, which needs codes and float32."""
     return isinstance(unwrap(estimator)[1], NeuralNet)
@@ -176,7 +187,7 @@ class ClassifierView:
     """
 
     def __init__(self, estimator: Any, classes: np.ndarray) -> None:
-        self.estimator = estimator
+        self.estimator = _without_wrappers(estimator)
         self.classes = classes
         self.transformers, self.classifier = unwrap(estimator)
 
@@ -385,7 +396,8 @@ class _Float32Dataset(SkorchDataset):
     """Rows as float32, whatever the steps in front of a net in a search made of them."""
 
     def __init__(self, X: Any, y: Any = None, length: int | None = None) -> None:
-        super().__init__(network_array(X) if isinstance(X, np.ndarray) else X, y, length)
+        rows = isinstance(X, np.ndarray) or sp.issparse(X)
+        super().__init__(network_array(X) if rows else X, y, length)
 
 
 def can_continue(estimator: Any) -> bool:

@@ -117,7 +117,8 @@ def resolve_classes(classes: ArrayLike | None, *labels: ArrayLike) -> np.ndarray
     groups = [np.asarray(part) for part in labels if len(np.asarray(part))]
     if classes is not None:
         _check_classes(classes)
-        groups.append(np.asarray(classes))
+        classes = _plain(classes)
+        groups.append(classes)
     if len({group.dtype.kind in "USO" for group in groups}) > 1:
         raise ValueError(
             "Labels and classes have mixed type (strings and numbers); "
@@ -134,6 +135,12 @@ def resolve_classes(classes: ArrayLike | None, *labels: ArrayLike) -> np.ndarray
             "Add them to `classes`, or leave it None to use the classes that occur."
         )
     return known
+
+
+def _plain(classes: ArrayLike) -> np.ndarray:
+    """Numbers that are objects, as of a column that had gaps, as numbers."""
+    given = np.asarray(classes)
+    return np.asarray(given.tolist()) if given.dtype == object else given
 
 
 def is_class(label: Any, classes: np.ndarray) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import DTypeLike
 
 #: Arguments of a skorch net that prints nothing: its print log formats a table every epoch
 #: even then, which costs a tenth of the training of a small network.
@@ -108,6 +109,25 @@ def standardization(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     mean = total[0] / n_values
     squares = sum(np.square(chunk - mean).sum(axis=axes, keepdims=True) for chunk in chunks)
     scale = np.sqrt(squares[0] / n_values)
-    # Relative to the mean: a large constant has a tiny deviation by rounding alone.
-    constant = scale <= 1e-6 * np.maximum(np.abs(mean), 1e-30)
-    return mean.astype(np.float32), np.where(constant, 1.0, scale).astype(np.float32)
+    return mean.astype(np.float32), unit_of_spread(scale, np.abs(mean), np.float32)
+
+
+def unit_of_spread(spread: np.ndarray, size: np.ndarray, dtype: DTypeLike) -> np.ndarray:
+    """What features are divided by: their spread, if that is more than their rounding.
+
+    Parameters
+    ----------
+    spread : ndarray
+        Range or standard deviation of each feature.
+    size : ndarray
+        How large its values are.
+    dtype : dtype
+        Type of the values.
+
+    Returns
+    -------
+    ndarray
+        Of a constant feature 1, or, if its rounding is more than that, the rounding.
+    """
+    rounding = 2 * np.finfo(dtype).eps * size
+    return np.where(spread > rounding, spread, np.maximum(rounding, 1)).astype(dtype)

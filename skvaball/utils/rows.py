@@ -96,13 +96,15 @@ def _rows_at_once(X: Any) -> int:
 def _lazy_chunks(X: Any, size: int) -> Iterator[np.ndarray]:
     """Chunks of a lazy array, all of one size but the last, however large its blocks are."""
     parts: list[np.ndarray] = []
+    missing = size
     for block in _blocks(X):
         rows = np.asarray(block)
-        while (missing := size - sum(map(len, parts))) <= len(rows):
+        while missing <= len(rows):
             yield np.concatenate([*parts, rows[:missing]])
-            parts, rows = [], rows[missing:]
+            parts, rows, missing = [], rows[missing:], size
         if len(rows):
             parts.append(rows.copy())  # a view would keep the whole block
+            missing -= len(rows)
     if parts:
         yield np.concatenate(parts)
 

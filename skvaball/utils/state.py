@@ -44,5 +44,5 @@ def interruptible() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, handler)
-    if interrupts:
-        raise interrupts[0]
+        if interrupts:
+            raise interrupts[0]

@@ -122,7 +122,8 @@ class MaskedDecoder:
         self.middle = middle
         self.last = last
         # In float64: once for all rows, so that its rounding is none of theirs.
-        triangle = torch.linalg.qr(last.weight.double(), mode="r").R.to(self.dtype)
+        weight = last.weight.cpu().double()
+        triangle = torch.linalg.qr(weight, mode="r").R.to(noise.device, self.dtype)
         # Whole groups of 16 columns: other products round a row by its place.
         half = len(triangle) // 2 // 16 * 16
         self.upper = triangle[:half].T.contiguous()
@@ -352,8 +353,9 @@ class ClassLikelihood:
                 class_activity(self.vae, mean, log_variance, noise),
             )
             for result, term in zip(results, terms, strict=True):
-                result.append(term[: len(part)].double())
-        return Decoded(*(torch.cat(result).cpu().numpy() for result in results))
+                result.append(term[: len(part)])
+        # To float64 on the processor: not every device has it.
+        return Decoded(*(torch.cat(result).cpu().double().numpy() for result in results))
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from skvaball.networks import DeepClassifier
 from skvaball.selectors.base import QuerySelector, top_positions
 from skvaball.utils.classifiers import ClassifierView, fit_classifier, is_frozen, unwrap
 from skvaball.utils.k_center import farthest_first, squared_distances_to_nearest
-from skvaball.utils.loading import QUIET, TensorLoader, standardization
+from skvaball.utils.loading import QUIET, TensorLoader, standardization, unit_of_spread
 from skvaball.utils.parallel import map_chunks, map_rows
 from skvaball.utils.random import derive_seed, isolated_generators
 from skvaball.utils.rows import n_rows, take_rows
@@ -958,9 +958,7 @@ def _ranges(*parts: np.ndarray) -> np.ndarray:
     # A standard deviation would blow up columns that are constant but for a few rows.
     high = np.max([part.max(axis=0) for part in parts], axis=0)
     low = np.min([part.min(axis=0) for part in parts], axis=0)
-    # What is left of a constant column by rounding is no range.
-    rounding = 1e-6 * np.maximum(np.abs(high), np.abs(low))
-    return np.where(high - low > rounding, high - low, 1).astype(parts[0].dtype)
+    return unit_of_spread(high - low, np.maximum(np.abs(high), np.abs(low)), parts[0].dtype)
 
 
 def _last_tap(features: Features) -> np.ndarray:
