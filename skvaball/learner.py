@@ -430,7 +430,7 @@ class ActiveLearner(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
             values = np.stack([-values, values][: len(known)], axis=1)
         full = np.full((len(values), len(self.classes_)), -np.inf)
         full[:, np.searchsorted(self.classes_, known)] = values
-        return full
+        return full if len(self.classes_) > 2 else full[:, 1] - full[:, 0]
 
     # -- files ---------------------------------------------------------------------------
 

@@ -21,6 +21,7 @@ import torch
 from imblearn.over_sampling import SMOTE, RandomOverSampler
 from imblearn.pipeline import make_pipeline as make_sampler_pipeline
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_digits
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
@@ -1027,9 +1028,8 @@ def test_one_class_with_decision_values_can_be_queried():
     learner = ActiveLearner(RidgeClassifier(), MarginSelector(), classes=[0, 1])
     learner.fit(X[:5], [0] * 5)
     assert learner.query(X[POOL], 3).shape == (3,)
-    values = learner.decision_function(X)
-    assert (values[:, 1] == -np.inf).all()
-    assert np.isfinite(values[:, 0]).all()
+    assert (learner.decision_function(X) == -np.inf).all()  # as if sure of the first class
+    assert (learner.fit(X[:5], [1] * 5).decision_function(X) == np.inf).all()
 
 
 def test_warm_start_begins_anew_with_another_estimator():
@@ -1039,6 +1039,49 @@ def test_warm_start_begins_anew_with_another_estimator():
     pipeline = fitted(make_pipeline(StandardScaler(), LogisticRegression()), warm_start=True)
     pipeline.set_params(estimator__logisticregression__C=1e-6).teach(X[24:], y[24:])
     assert pipeline.estimator_[-1].C == 1e-6
+
+
+def test_texts_and_categories_for_a_calibrated_pipeline():
+    """As the error of a pipeline without probabilities advises."""
+    texts = [f"word{i % 3} {'good' if i % 2 else 'bad'}" for i in range(40)]
+    labels = np.arange(40) % 2
+    calibrated = CalibratedClassifierCV(make_pipeline(TfidfVectorizer(), LinearSVC()), cv=2)
+    learner = ActiveLearner(calibrated, EntropySelector()).fit(texts[:20], labels[:20])
+    assert learner.query(texts[20:], 3).shape == (3,)
+    frame = pd.DataFrame({"a": np.arange(40) % 7, "b": texts})
+    columns = make_column_transformer((OneHotEncoder(handle_unknown="ignore"), ["b"]))
+    calibrated = CalibratedClassifierCV(make_pipeline(columns, LinearSVC()), cv=2)
+    learner = ActiveLearner(calibrated, EntropySelector()).fit(frame[:20], labels[:20])
+    assert learner.query(frame[20:], 3).shape == (3,)
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda boosting: GridSearchCV(boosting, {"max_leaf_nodes": [3]}, cv=2),
+        lambda boosting: CalibratedClassifierCV(boosting, cv=2),
+    ],
+)
+def test_gaps_are_for_what_is_wrapped_to_judge(wrap):
+    gaps = np.where(RNG.random(X.shape) < 0.1, np.nan, X)
+    learner = ActiveLearner(wrap(HistGradientBoostingClassifier(max_iter=3)), MarginSelector())
+    assert learner.fit(gaps[START], y[START]).query(gaps[POOL], 3).shape == (3,)
+    with pytest.raises(ValueError, match="NaN"):
+        ActiveLearner(LogisticRegression(), MarginSelector()).fit(X[START], y[START]).query(gaps, 3)
+
+
+def test_categories_beside_booleans_and_nullable_numbers():
+    frame = pd.DataFrame(
+        {
+            "a": pd.Series(X[:, 0]).astype("Float64"),
+            "b": X[:, 1] > 0,
+            "c": pd.Series(np.where(X[:, 2] > 0, "x", "y"), dtype="category"),
+        }
+    )
+    boosting = HistGradientBoostingClassifier(max_iter=3, categorical_features="from_dtype")
+    for selector in (MarginSelector(), RandomSelector()):
+        learner = ActiveLearner(boosting, selector).fit(frame[START], y[START])
+        assert learner.query(frame[POOL], 3).shape == (3,)
 
 
 @hardly_trained

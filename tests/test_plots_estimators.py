@@ -24,8 +24,10 @@ from skvaball.plots import (
 from skvaball.selectors import (
     ClassBalancedSelector,
     EntropySelector,
+    LearningLossSelector,
     MarginSelector,
     RandomSelector,
+    VAALSelector,
 )
 
 pytestmark = pytest.mark.filterwarnings("ignore::skvaball.exceptions.NothingLearnedWarning")
@@ -263,3 +265,15 @@ def test_what_has_nothing_to_show_is_named(simulator):
         ClassBalanceDisplay.from_estimator(simulator, rare) for rare in ("cat", ["cat"])
     )
     np.testing.assert_array_equal(one.lines_[0].get_ydata(), several.lines_[0].get_ydata())
+
+
+@pytest.mark.parametrize("kind", [LearningLossSelector, VAALSelector])
+def test_selectors_with_a_history_or_an_autoencoder_of_their_own_are_what_they_are(kind):
+    """Not simulators, which have a history too, nor VaB-AL."""
+    params = {"max_epochs": 1} if kind is LearningLossSelector else {"max_iter": 2}
+    selector = kind(LogisticRegression(max_iter=300), random_state=0, **params)
+    selector.fit_pool(X[:50], y[:50], X[50:150])
+    assert ScoreHistogramDisplay.from_estimator(selector, X[50:150]).figure_ is not None
+    for display in (ClassTermsDisplay, AutoencoderTrainingDisplay):
+        with pytest.raises(ValueError, match=f"but got a {kind.__name__}"):
+            display.from_estimator(selector)

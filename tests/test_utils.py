@@ -129,6 +129,15 @@ def test_classes_that_are_objects_but_numbers_are_numbers():
         resolve_classes(np.array(["a", "b"], dtype=object), np.array([0, 1]))
 
 
+@pytest.mark.parametrize("gap", [np.nan, None, pd.NA])
+def test_classes_in_a_list_have_no_gaps_and_one_type(gap):
+    """Numpy would make a class "nan" of the gap, and "1" of the number."""
+    with pytest.raises(ValueError, match="missing value among them"):
+        resolve_classes(["cat", "dog", gap], np.array(["cat"]))
+    with pytest.raises(ValueError, match="mixed type"):
+        resolve_classes(["cat", "dog", 1], np.array(["cat"]))
+
+
 def test_a_list_mixing_numbers_with_strings_is_not_turned_into_strings():
     with pytest.raises(ValueError, match="mixed type"):
         check_labels(["a", 1, "b"])
@@ -672,8 +681,9 @@ def test_is_fitted_tells_trained_from_untrained():
         assert is_fitted(clone(estimator).fit(X, y))
     assert is_fitted(FrozenEstimator(LogisticRegression().fit(X, y)))
     assert is_fitted(FrozenEstimator(linear_net().fit(X, y)))
-    # Initialized is not trained.
+    # Initialized is not trained, nor is a search around a net that is.
     assert not is_fitted(linear_net().initialize())
+    assert not is_fitted(GridSearchCV(linear_net().fit(X, y), {"lr": [0.1]}, cv=2))
 
 
 def test_is_skorch_and_validates_itself_look_through_wrappers():

@@ -8,6 +8,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from skvaball.learner import ActiveLearner
 from skvaball.selectors.base import QuerySelector
+from skvaball.simulation import ActiveLearningSimulator
+from skvaball.vab import VaBQuerySelector
 
 
 def fitted_selector(estimator: Any) -> Any:
@@ -23,7 +25,7 @@ def fitted_selector(estimator: Any) -> Any:
         If the estimator is not fitted.
     """
     check_is_fitted(estimator)
-    if hasattr(estimator, "history_"):  # a simulator
+    if isinstance(estimator, ActiveLearningSimulator):
         estimator = estimator.learner_
     if isinstance(estimator, QuerySelector):
         return estimator
@@ -43,7 +45,7 @@ def fitted_selector(estimator: Any) -> Any:
 def fitted_vab(estimator: Any, display: type) -> Any:
     """The fitted VaBQuerySelector of a learner or simulator, or the selector itself."""
     selector = fitted_selector(estimator)
-    if not hasattr(selector, "vae_"):
+    if not isinstance(selector, VaBQuerySelector):
         raise ValueError(
             f"{display.__name__} shows what a VaBQuerySelector has learned, but got a "
             f"{type(selector).__name__}. Pass a fitted VaBQuerySelector, or a learner that "

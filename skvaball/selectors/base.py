@@ -24,6 +24,7 @@ from skvaball.utils.classifiers import (
     check_classifier,
     check_instance,
     fit_classifier,
+    innermost,
     is_fitted,
     is_skorch,
     validates_itself,
@@ -419,9 +420,10 @@ class QuerySelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         """Check rows; a Pipeline checks its own input, a Dataset is read later."""
         if isinstance(X, Dataset):
             return X
-        if is_lazy(X) or (self.estimator is not None and validates_itself(self.estimator)):
-            # The width alone: the steps of a Pipeline decide on types and gaps, and the rows
-            # of a lazy array are looked at when they are read.
+        judged = self.estimator is not None and validates_itself(self.estimator)
+        if is_lazy(X) or judged or _has_words(X):
+            # The width alone: the steps of a Pipeline decide on types and gaps, a classifier
+            # on categories, and the rows of a lazy array are looked at when they are read.
             validate_data(self, X, reset=reset, skip_check_array=True)
             return X.tocsr() if sp.issparse(X) else X
         # float32 and float64 stay as they are: a memmap is checked, not copied.
@@ -443,7 +445,9 @@ class QuerySelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
             return tag == "sparse" and not self._uses_estimator
         if tag == "allow_nan" and self._reads_features and not validates_itself(self.estimator):
             return False
-        return bool(getattr(get_tags(self.estimator).input_tags, tag))
+        # Searches and other wrappers do not say that what is in them takes gaps.
+        judges = (self.estimator, innermost(self.estimator))
+        return any(getattr(get_tags(judge).input_tags, tag) for judge in judges)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -455,6 +459,15 @@ class QuerySelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "_n_features_out")
+
+
+def _has_words(X: Any) -> bool:
+    """Whether a data frame of pandas has columns that are no numbers."""
+    if not (hasattr(X, "iloc") and hasattr(X, "columns")):
+        return False
+    from pandas.api.types import is_numeric_dtype  # here: whoever has no frames need not load it
+
+    return not all(is_numeric_dtype(dtype) for dtype in X.dtypes)
 
 
 def connect(selector: QuerySelector, estimator: Any, classes: np.ndarray, seed: int) -> Any:

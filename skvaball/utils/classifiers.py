@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-from sklearn.base import clone
+from sklearn.base import MetaEstimatorMixin, clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import BaseEnsemble, HistGradientBoostingClassifier
 from sklearn.exceptions import NotFittedError
@@ -83,11 +83,20 @@ def is_skorch(estimator: Any) -> bool:
     return isinstance(unwrap(estimator)[1], NeuralNet)
 
 
+def innermost(estimator: Any) -> Any:
+    """What is in wrappers that hand their rows on: a Pipeline, or the classifier itself."""
+    while True:
+        inner = None
+        if isinstance(estimator, FrozenEstimator | MetaEstimatorMixin):
+            inner = getattr(estimator, "estimator", getattr(estimator, "learner", None))
+        if inner is None or isinstance(estimator, BaseEnsemble):  # these check their rows
+            return estimator
+        estimator = inner
+
+
 def validates_itself(estimator: Any) -> bool:
     """Whether the estimator's own steps decide what input is good (text, missing values...)."""
-    while isinstance(estimator, FrozenEstimator | BaseSearchCV):
-        estimator = estimator.estimator
-    return isinstance(estimator, Pipeline)
+    return isinstance(innermost(estimator), Pipeline)
 
 
 def check_instance(parameter: str, value: Any) -> None:
@@ -112,6 +121,8 @@ def check_classifier(estimator: Any) -> None:
 
 def is_fitted(estimator: Any) -> bool:
     """Whether an estimator can predict as it is."""
+    if isinstance(estimator, BaseSearchCV) and not hasattr(estimator, "best_estimator_"):
+        return False  # also around a net that is trained already
     if isinstance(unwrap(estimator)[1], NeuralNet) and not unwrap(estimator)[0]:
         net = unwrap(estimator)[1]
         return bool(getattr(net, "initialized_", False)) and len(net.history) > 0

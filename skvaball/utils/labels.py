@@ -116,8 +116,7 @@ def resolve_classes(classes: ArrayLike | None, *labels: ArrayLike) -> np.ndarray
     """
     groups = [np.asarray(part) for part in labels if len(np.asarray(part))]
     if classes is not None:
-        _check_classes(classes)
-        classes = _plain(classes)
+        classes = _given_classes(classes)
         groups.append(classes)
     if len({group.dtype.kind in "USO" for group in groups}) > 1:
         raise ValueError(
@@ -137,23 +136,28 @@ def resolve_classes(classes: ArrayLike | None, *labels: ArrayLike) -> np.ndarray
     return known
 
 
-def _plain(classes: ArrayLike) -> np.ndarray:
-    """Numbers that are objects, as of a column that had gaps, as numbers."""
-    given = np.asarray(classes)
-    return np.asarray(given.tolist()) if given.dtype == object else given
-
-
 def is_class(label: Any, classes: np.ndarray) -> bool:
     """Whether a label is one of the classes; a missing value never is."""
     return not _is_null(label) and label in classes.tolist()
 
 
-def _check_classes(classes: ArrayLike) -> None:
+def _given_classes(classes: ArrayLike) -> np.ndarray:
+    """Classes that a user has named, none missing, as an array of one type."""
     given = np.asarray(classes)
     if given.ndim != 1 or len(given) == 0:
         raise ValueError(f"classes={classes!r} must be a list of the classes, or None.")
+    if given.dtype.kind == "U" and isinstance(classes, list | tuple):
+        # numpy turns NaN and numbers beside strings into strings without a word.
+        given = np.asarray(classes, dtype=object)
     if is_missing(given, None).any():
         raise ValueError(f"classes={given.tolist()} have a missing value among them.")
+    if given.dtype != object:
+        return given
+    if len({isinstance(label, str) for label in given}) > 1:
+        raise ValueError(
+            f"classes={given.tolist()} have mixed type (strings and numbers); expected one type."
+        )
+    return np.asarray(given.tolist())  # numbers too: of a column that had gaps they are objects
 
 
 def check_order_of_outputs(classes: ArrayLike | None) -> None:
