@@ -15,7 +15,13 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skvaball import ActiveLearner, ActiveLearningSimulator
 from skvaball.networks import DeepClassifier
-from skvaball.selectors import EntropySelector, MarginSelector, QuerySelector, RandomSelector
+from skvaball.selectors import (
+    EntropySelector,
+    LeastConfidenceSelector,
+    MarginSelector,
+    QuerySelector,
+    RandomSelector,
+)
 from skvaball.selectors._class_balanced import (
     ClassBalancedSelector,
     _Problem,
@@ -240,6 +246,32 @@ def test_the_strategy_is_given_what_it_leaves_open():
     selector.fit_pool(X[:30], y[:30], X[30:])
     expected = MarginSelector(own).fit_pool(X[:30], y[:30], X[30:]).score_samples(X)
     np.testing.assert_array_equal(selector.score_samples(X), expected)
+
+
+@pytest.mark.parametrize("kind", [EntropySelector, LeastConfidenceSelector, MarginSelector])
+def test_the_pool_is_predicted_once_if_strategy_and_balance_ask_one_classifier(kind, monkeypatch):
+    X, y = blobs()
+    calls = []
+    predict = LogisticRegression.predict_proba
+    monkeypatch.setattr(
+        LogisticRegression,
+        "predict_proba",
+        lambda self, X: calls.append(len(X)) or predict(self, X),
+    )
+    model = fitted_model()
+    expected = kind(model).fit_pool(X[:30], y[:30], X[30:]).score_samples(X[30:])
+    calls.clear()
+    selector = ClassBalancedSelector(kind(), model)
+    _, scores = selector.fit_select(X[:30], y[:30], X[30:], 20)
+    assert calls == [170]
+    np.testing.assert_array_equal(scores, expected)
+
+    class Negative(kind):
+        def _score(self, X):
+            return -super()._score(X)
+
+    _, negative = ClassBalancedSelector(Negative(), model).fit_select(X[:30], y[:30], X[30:], 20)
+    np.testing.assert_array_equal(negative, -expected)
 
 
 def test_parameters_of_the_strategy_are_checked():

@@ -13,6 +13,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from skvaball.selectors._entropy import EntropySelector
+from skvaball.selectors._least_confidence import LeastConfidenceSelector
+from skvaball.selectors._margin import MarginSelector
 from skvaball.selectors._wrapping import WrappingSelector
 from skvaball.selectors.base import QuerySelector, connect_inner
 from skvaball.utils.random import derive_seed
@@ -21,6 +23,9 @@ from skvaball.utils.random import derive_seed
 _LP_TOLERANCE = 1e-7
 #: Rows that the integer program begins with; it goes on with 4 times as many, and so on.
 _FIRST_CORE = 100
+
+#: Strategies whose scores need not predict the pool once more.
+_OF_PROBABILITIES = (EntropySelector, LeastConfidenceSelector, MarginSelector)
 
 
 class ClassBalancedSelector(WrappingSelector):
@@ -168,8 +173,13 @@ class ClassBalancedSelector(WrappingSelector):
         return np.asarray(self.selector_._score(X))
 
     def _select(self, X: Any, n: int, prepared: Any) -> tuple[np.ndarray, np.ndarray]:
-        scores = self.selector_._pool_scores(X, prepared)
         probabilities = self._view.predict_proba(X)
+        inner = self.selector_
+        # Not of a subclass, which may score otherwise.
+        if type(inner) in _OF_PROBABILITIES and inner.estimator_ is self.estimator_:
+            scores = inner._of_probabilities(probabilities)
+        else:
+            scores = inner._pool_scores(X, prepared)
         share = (self._counts.sum() + n) / len(self.classes_)
         quotas = np.maximum(0.0, share - self._counts)
         problem = _Problem(_scaled(scores), probabilities, quotas, float(self.lam), n)

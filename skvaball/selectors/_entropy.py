@@ -1,14 +1,12 @@
 """Entropy sampling (Shannon 1948; Settles 2009)."""
 
-from typing import Any
-
 import numpy as np
 from scipy.special import entr
 
-from skvaball.selectors.base import QuerySelector
+from skvaball.selectors._of_probabilities import ProbabilitySelector
 
 
-class EntropySelector(QuerySelector):
+class EntropySelector(ProbabilitySelector):
     """Choose the rows whose predicted class distribution has the highest entropy.
 
     Parameters
@@ -49,8 +47,6 @@ class EntropySelector(QuerySelector):
     array([3])
     """
 
-    _needs = "predict_proba"
-
-    def _score(self, X: Any) -> np.ndarray:
-        entropy: np.ndarray = entr(self._view.predict_proba(X)).sum(axis=1)
+    def _of_probabilities(self, probabilities: np.ndarray) -> np.ndarray:
+        entropy: np.ndarray = entr(probabilities).sum(axis=1)
         return entropy

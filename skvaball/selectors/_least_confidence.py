@@ -1,13 +1,11 @@
 """Least-confidence sampling (Lewis & Gale 1994)."""
 
-from typing import Any
-
 import numpy as np
 
-from skvaball.selectors.base import QuerySelector
+from skvaball.selectors._of_probabilities import ProbabilitySelector
 
 
-class LeastConfidenceSelector(QuerySelector):
+class LeastConfidenceSelector(ProbabilitySelector):
     """Choose the rows whose most probable class is least probable.
 
     The score is one minus the highest probability: what the classifier itself expects
@@ -62,8 +60,7 @@ class LeastConfidenceSelector(QuerySelector):
     """
 
     scores_are_probabilities = True
-    _needs = "predict_proba"
 
-    def _score(self, X: Any) -> np.ndarray:
-        score: np.ndarray = 1 - self._view.predict_proba(X).max(axis=1)
+    def _of_probabilities(self, probabilities: np.ndarray) -> np.ndarray:
+        score: np.ndarray = 1 - probabilities.max(axis=1)
         return score

@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 
-from skvaball.selectors.base import QuerySelector
+from skvaball.selectors._of_probabilities import ProbabilitySelector
 
 
-class MarginSelector(QuerySelector):
+class MarginSelector(ProbabilitySelector):
     """Choose the rows whose two most probable classes are closest.
 
     The score is minus the difference of the two highest probabilities; of a classifier
@@ -59,6 +59,8 @@ class MarginSelector(QuerySelector):
     array([3])
     """
 
+    _needs = None  # _check_needs says what it needs
+
     def _check_needs(self, estimator: Any) -> None:
         if not hasattr(estimator, "predict_proba") and not hasattr(estimator, "decision_function"):
             raise ValueError(
@@ -67,9 +69,12 @@ class MarginSelector(QuerySelector):
                 "sklearn.calibration.CalibratedClassifierCV."
             )
 
+    def _of_probabilities(self, probabilities: np.ndarray) -> np.ndarray:
+        return -_margin(probabilities)
+
     def _score(self, X: Any) -> np.ndarray:
         if hasattr(self.estimator_, "predict_proba"):
-            return -_margin(self._view.predict_proba(X))
+            return super()._score(X)
         values = self._view.class_decisions(X)
         if values.ndim == 1:
             return np.asarray(-np.abs(values))

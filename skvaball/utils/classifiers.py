@@ -5,7 +5,7 @@ themselves. Here both answer in codes of one list of classes.
 """
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
@@ -244,13 +244,17 @@ class ClassifierView:
         ValueError
             If the columns do not fit the classes, or rows do not sum to one.
         """
+        return self.map_probabilities(lambda probabilities: probabilities, X)
+
+    def map_probabilities(self, function: Callable[[np.ndarray], np.ndarray], X: Any) -> np.ndarray:
+        """What a function of probabilities, (n, n_classes), says of each row, chunk by chunk."""
 
         def expand(chunk: Any) -> np.ndarray:
             probabilities = self._raw_probabilities(chunk).astype(np.float64)
             check_probabilities(probabilities)
             full = np.zeros((len(probabilities), len(self.classes)))
             full[:, self.columns(probabilities.shape[1])] = probabilities
-            return full
+            return function(full)
 
         return self._in_chunks(X, expand)
 

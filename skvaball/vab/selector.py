@@ -664,6 +664,7 @@ class VaBQuerySelector(QuerySelector):
             batch_size=self.batch_size,
             iterator_train=TensorLoader,
             iterator_train__shuffle=True,
+            iterator_train__device=str(self.device),
             train_split=None,
             callbacks=_loss_terms(),
             device=str(self.device),
