@@ -253,7 +253,7 @@ class FeatureReader:
         with record_layers(self.net.module_, self.layers) as recorded:
             outputs = np.asarray(self.net.predict_proba(self.view.network_input(X)))
         check_probabilities(outputs)
-        columns = self.view.columns(outputs.shape[1])
+        columns = self._last.columns(outputs.shape[1])
         probabilities = np.zeros((len(outputs), len(self.view.classes)), dtype=np.float32)
         probabilities[:, columns] = outputs
         taps = recorded.arrays(n_outputs=outputs.shape[1])

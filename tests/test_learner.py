@@ -28,6 +28,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassif
 from sklearn.exceptions import NotFittedError
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.frozen import FrozenEstimator
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import (
     LinearRegression,
     LogisticRegression,
@@ -1018,8 +1019,8 @@ def test_a_learner_that_lacks_labels_of_a_class_is_a_classifier_like_others(wrap
     for estimator in (LogisticRegression(), LinearSVC(), deep()):
         inner = ActiveLearner(estimator, RandomSelector(), classes=[0, 1, 2])
         inner.fit(X[two][:30], y[two][:30])
-        for kind in (MarginSelector, VaBQuerySelector, BASESelector, CoreSetSelector):
-            selector = kind(wrap(inner))
+        for kind in (MarginSelector, vab, BASESelector, CoreSetSelector):
+            selector = kind(estimator=wrap(inner))
             picks = selector.fit_pool(X[two][:30], y[two][:30], X[POOL]).select(X[POOL], 5)
             assert len(set(picks)) == 5
 
@@ -1068,6 +1069,18 @@ def test_gaps_are_for_what_is_wrapped_to_judge(wrap):
     assert learner.fit(gaps[START], y[START]).query(gaps[POOL], 3).shape == (3,)
     with pytest.raises(ValueError, match="NaN"):
         ActiveLearner(LogisticRegression(), MarginSelector()).fit(X[START], y[START]).query(gaps, 3)
+
+
+def test_strategies_that_read_features_check_rows_that_no_step_prepares_for_them():
+    """The features behind a CalibratedClassifierCV are the rows themselves, gaps and all."""
+    gaps = np.where(RNG.random(X.shape) < 0.1, np.nan, X)
+    imputed = make_pipeline(SimpleImputer(), LinearSVC())
+    calibrated = CalibratedClassifierCV(imputed, cv=2)
+    learner = ActiveLearner(calibrated, CoreSetSelector()).fit(gaps[START], y[START])
+    with pytest.raises(ValueError, match="Input X contains NaN"):
+        learner.query(gaps[POOL], 3)
+    learner = ActiveLearner(imputed, CoreSetSelector()).fit(gaps[START], y[START])
+    assert learner.query(gaps[POOL], 3).shape == (3,)
 
 
 def test_categories_beside_booleans_and_nullable_numbers():

@@ -612,6 +612,14 @@ def test_a_large_column_with_a_small_spread_has_its_own_unit():
     assert np.abs((large - mean) / scale).max() < 0.3
 
 
+@pytest.mark.parametrize("size", [1e-45, 1e-39, 1e-31])
+def test_nothing_is_divided_by_what_is_next_to_nothing(size):
+    column = np.zeros((1000, 1), dtype=np.float32)
+    column[3] = size
+    _, scale = standardization(column)
+    assert scale.tolist() == [1.0]
+
+
 def test_standardization_of_features_is_that_of_standard_scaler():
     X = np.random.default_rng(0).normal(5, 3, size=(100, 4)).astype(np.float32)
     mean, scale = standardization(X)

@@ -1491,4 +1491,6 @@ def test_what_rounding_leaves_of_a_constant_column_is_no_range():
     column = 0.1 + 1e-9 * np.arange(10)
     features = np.column_stack([column, np.arange(10), np.zeros(10)]).astype(np.float32)
     np.testing.assert_allclose(selector_module._ranges(features), [1, 9, 1])
+    ulps = 1 + np.arange(5) * np.finfo(np.float32).eps
+    assert selector_module._ranges(ulps.astype(np.float32)[:, None]) == 1
     np.testing.assert_allclose(selector_module._ranges(features, features - 5), [5, 14, 5])

@@ -181,9 +181,13 @@ def _check_end(tar: tarfile.TarFile) -> None:
     """Raise unless zeros follow the last member: tarfile takes damage for the end."""
     assert tar.fileobj is not None
     tar.fileobj.seek(tar.offset)
-    while block := tar.fileobj.read(2**20):
+    block = tar.fileobj.read(2**20)
+    if len(block) < tarfile.BLOCKSIZE:
+        raise tarfile.ReadError(f"it breaks off after {tar.offset} bytes")
+    while block:
         if block.strip(b"\0"):
             raise tarfile.ReadError(f"after {tar.offset} bytes there is no member, but data")
+        block = tar.fileobj.read(2**20)
 
 
 def _find_classes(folder: Path, path: Path) -> Path:

@@ -15,7 +15,7 @@ from skvaball.features import torch_net
 from skvaball.networks import DeepClassifier
 from skvaball.selectors._disagreement import MEASURES
 from skvaball.selectors.base import QuerySelector
-from skvaball.utils.classifiers import check_probabilities, device_of
+from skvaball.utils.classifiers import ClassifierView, check_probabilities, device_of
 from skvaball.utils.random import derive_seed, isolated_generators
 from skvaball.utils.rows import iter_chunks
 
@@ -192,7 +192,10 @@ class MCDropoutSelector(QuerySelector):
         probabilities = np.stack(passes)
         columns = probabilities.shape[-1]
         check_probabilities(probabilities.reshape(-1, columns))
-        self._view.columns(columns)  # raises if they are not the classes
+        # Of the network itself: a learner around it may know of more classes.
+        ClassifierView(self._view.classifier, self._view.classes).columns(
+            columns
+        )  # raises if they are not the classes
         normalized: np.ndarray = probabilities / probabilities.sum(axis=-1, keepdims=True)
         return normalized
 

@@ -27,6 +27,7 @@ from skvaball.utils.classifiers import (
     innermost,
     is_fitted,
     is_skorch,
+    unwrap,
     validates_itself,
 )
 from skvaball.utils.labels import (
@@ -420,8 +421,7 @@ class QuerySelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         """Check rows; a Pipeline checks its own input, a Dataset is read later."""
         if isinstance(X, Dataset):
             return X
-        judged = self.estimator is not None and validates_itself(self.estimator)
-        if is_lazy(X) or judged or _has_words(X):
+        if is_lazy(X) or self._leaves_rows_to_estimator() or _has_words(X):
             # The width alone: the steps of a Pipeline decide on types and gaps, a classifier
             # on categories, and the rows of a lazy array are looked at when they are read.
             validate_data(self, X, reset=reset, skip_check_array=True)
@@ -439,11 +439,18 @@ class QuerySelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         # A data frame stays one: a classifier fitted with names of columns wants them back.
         return X if hasattr(X, "columns") else checked
 
+    def _leaves_rows_to_estimator(self) -> bool:
+        """Whether the steps of a Pipeline are between the rows and all that looks at them."""
+        if self.estimator is None or not validates_itself(self.estimator):
+            return False
+        # Of some wrappers, such as CalibratedClassifierCV, the features are the rows themselves.
+        return not self._reads_features or bool(unwrap(self.estimator)[0])
+
     def _accepts(self, tag: str) -> bool:
         """Whether the classifier takes sparse rows ("sparse") or gaps ("allow_nan")."""
         if self.estimator is None:
             return tag == "sparse" and not self._uses_estimator
-        if tag == "allow_nan" and self._reads_features and not validates_itself(self.estimator):
+        if tag == "allow_nan" and self._reads_features and not self._leaves_rows_to_estimator():
             return False
         # Searches and other wrappers do not say that what is in them takes gaps.
         judges = (self.estimator, innermost(self.estimator))

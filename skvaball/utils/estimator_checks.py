@@ -166,10 +166,14 @@ def check_memmap_and_dataset(selector: QuerySelector) -> None:
         from_memmap, _ = _seeded(selector).fit_select(X, y, mapped, 6)
         del mapped
     assert np.array_equal(positions, from_memmap), "picks from a memmap differ"
-    for tensors in ((torch.from_numpy(pool),), (torch.from_numpy(pool), torch.zeros(N_POOL))):
-        from_dataset, _ = _seeded(selector).fit_select(X, y, TensorDataset(*tensors), 6)
-        # Not always those of the array: random choice does not read the rows of a Dataset.
-        _check_positions(from_dataset, 6, N_POOL)
+    rows = torch.from_numpy(pool)
+    datasets = TensorDataset(rows), TensorDataset(rows, torch.zeros(N_POOL))
+    alone, with_targets = (
+        _seeded(selector).fit_select(X, y, dataset, 6)[0] for dataset in datasets
+    )
+    # Not always those of the array: random choice does not read the rows of a Dataset.
+    _check_positions(alone, 6, N_POOL)
+    assert np.array_equal(alone, with_targets), "picks depend on what else a Dataset gives"
 
 
 def check_images(selector: QuerySelector) -> None:

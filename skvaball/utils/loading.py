@@ -99,7 +99,7 @@ class TensorLoader:
 def standardization(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and scale of the features, or of the channels of images, in float32.
 
-    A constant feature has scale 1.
+    A constant feature has scale 1, or, if it is large, that of its rounding.
     """
     axes = (0, *range(2, X.ndim))
     # In chunks: float64 copies of all rows would need twice their memory.
@@ -112,7 +112,9 @@ def standardization(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return mean.astype(np.float32), unit_of_spread(scale, np.abs(mean), np.float32)
 
 
-def unit_of_spread(spread: np.ndarray, size: np.ndarray, dtype: DTypeLike) -> np.ndarray:
+def unit_of_spread(
+    spread: np.ndarray, size: np.ndarray, dtype: DTypeLike, n_eps: int = 2
+) -> np.ndarray:
     """What features are divided by: their spread, if that is more than their rounding.
 
     Parameters
@@ -123,11 +125,14 @@ def unit_of_spread(spread: np.ndarray, size: np.ndarray, dtype: DTypeLike) -> np
         How large its values are.
     dtype : dtype
         Type of the values.
+    n_eps : int, default=2
+        Rounding of a value, in units of its last place.
 
     Returns
     -------
     ndarray
         Of a constant feature 1, or, if its rounding is more than that, the rounding.
     """
-    rounding = 2 * np.finfo(dtype).eps * size
+    # And nothing is divided by what is next to nothing.
+    rounding = np.maximum(n_eps * np.finfo(dtype).eps * size, 1e-30)
     return np.where(spread > rounding, spread, np.maximum(rounding, 1)).astype(dtype)

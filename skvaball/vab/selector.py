@@ -959,7 +959,9 @@ def _ranges(*parts: np.ndarray) -> np.ndarray:
     # A standard deviation would blow up columns that are constant but for a few rows.
     high = np.max([part.max(axis=0) for part in parts], axis=0)
     low = np.min([part.min(axis=0) for part in parts], axis=0)
-    return unit_of_spread(high - low, np.maximum(np.abs(high), np.abs(low)), parts[0].dtype)
+    # The range of thousands of rows that differ by rounding is several times that.
+    size = np.maximum(np.abs(high), np.abs(low))
+    return unit_of_spread(high - low, size, parts[0].dtype, n_eps=8)
 
 
 def _last_tap(features: Features) -> np.ndarray:
