@@ -192,10 +192,8 @@ class MCDropoutSelector(QuerySelector):
         probabilities = np.stack(passes)
         columns = probabilities.shape[-1]
         check_probabilities(probabilities.reshape(-1, columns))
-        # Of the network itself: a learner around it may know of more classes.
-        ClassifierView(self._view.classifier, self._view.classes).columns(
-            columns
-        )  # raises if they are not the classes
+        # Raises if they are not the classes of the network; a learner around it may know more.
+        ClassifierView(self._view.classifier, self._view.classes).columns(columns)
         normalized: np.ndarray = probabilities / probabilities.sum(axis=-1, keepdims=True)
         return normalized
 
