@@ -23,6 +23,7 @@ from sqlalchemy import (
     Table,
     UniqueConstraint,
     create_engine,
+    func,
     inspect,
     select,
     update,
@@ -378,15 +379,25 @@ class ResultStore:
             started, and versions, commit and hardware of its last round. A run without
             any round is left out.
         """
-        rounds = self.rounds()
-        last = rounds.groupby(list(RunKey._fields), sort=False).last()
-        last["n_rounds_done"] = rounds.groupby(list(RunKey._fields), sort=False).size()
-        runs = self._frame(select(_runs)).set_index(list(RunKey._fields))
-        table = last[["n_rounds_done", "versions", "commit", "hardware"]].join(
-            runs[["n_rounds", "config", "started"]]
+        done = (
+            select(
+                _rounds.c.run,
+                func.count().label("n_rounds_done"),
+                func.max(_rounds.c.round).label("last"),
+            )
+            .group_by(_rounds.c.run)
+            .subquery()
         )
+        query = (
+            select(_runs, done.c.n_rounds_done, _environments)
+            .join(done, done.c.run == _runs.c.id)
+            .join(_rounds, (_rounds.c.run == done.c.run) & (_rounds.c.round == done.c.last))
+            .join(_environments, _rounds.c.environment == _environments.c.id)
+        )
+        table = self._frame(query).sort_values(["order", "seed"], ignore_index=True)
         table["finished"] = table["n_rounds_done"] == table["n_rounds"]
-        return table.reset_index()
+        columns = [*RunKey._fields, "n_rounds", "n_rounds_done", "finished", "config", "started"]
+        return table[[*columns, "versions", "commit", "hardware"]]
 
     def protocols(self) -> dict[str, dict[str, Any]]:
         """The protocols, as they were run.
