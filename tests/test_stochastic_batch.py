@@ -129,7 +129,7 @@ def test_scores_of_zero_come_last_with_power():
     scores = np.array([0.0, 1.0, 0.0, 2.0, 0.0])
     for picks in draw(scores, 5, range(50)):
         assert set(picks[:2]) == {1, 3}
-        np.testing.assert_array_equal(picks[2:], [0, 2, 4])
+        assert set(picks[2:]) == {0, 2, 4}
 
 
 def test_power_refuses_negative_scores():
