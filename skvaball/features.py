@@ -378,23 +378,22 @@ def torch_net(classifier: Any) -> Any:
 
 def _tapped_layers(net: Any, layers: Sequence[str] | str | None) -> tuple[str, ...] | None:
     """Check the names of the layers, or choose them; None means the last layer's input."""
+    if layers == PENULTIMATE:
+        return None
+    names = (layers,) if isinstance(layers, str) else tuple(layers or ())
     if net is None:
-        if layers is not None and layers != PENULTIMATE:
-            given = [layers] if isinstance(layers, str) else list(layers)
+        if layers is not None:
             raise ValueError(
-                f"layers={given} was given, but the classifier is not a network. "
+                f"layers={list(names)} was given, but the classifier is not a network. "
                 "Leave layers=None to use its input as features."
             )
         return None
     modules = dict(net.module_.named_modules())
-    if layers == PENULTIMATE:
-        return None
     if layers is None:
         declared = getattr(net.module_, "feature_layers", None)
         if declared is None and all(name in modules for name in RESNET_STAGES):
             declared = RESNET_STAGES
         return None if declared is None else tuple(declared)
-    names = (layers,) if isinstance(layers, str) else tuple(layers)
     unknown = [name for name in names if name not in modules]
     if unknown or not names:
         available = ", ".join(name for name in modules if name)

@@ -292,11 +292,11 @@ def _play(
             "nothing_learned": warned,
             **_agreements(simulator.learner_, entry["round"]),
         }
+        gallery = _gallery(simulator.learner_, split, entry, protocol.metrics.gallery)
         # Once more: another process may have entered other settings in the meantime.
         if settings.content is not None:
             store.add_protocol(protocol.name, settings.content)
         store.add_run(key, strategy.rounds_after_start(protocol) + 1, strategy.config)
-        gallery = _gallery(simulator.learner_, split, entry, protocol.metrics.gallery)
         store.add_round(key, entry, describe_environment(), gallery)
 
 

@@ -1,5 +1,6 @@
 """Strategies whose scores are a function of the classifier's probabilities."""
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
@@ -7,14 +8,14 @@ import numpy as np
 from skvaball.selectors.base import QuerySelector
 
 
-class ProbabilitySelector(QuerySelector):
+class ProbabilitySelector(QuerySelector, ABC):
     """Base of strategies that score a row by its probabilities alone."""
 
     _needs: str | None = "predict_proba"
 
+    @abstractmethod
     def _of_probabilities(self, probabilities: np.ndarray) -> np.ndarray:
         """Scores of rows, (n,), from their probabilities, (n, n_classes)."""
-        raise NotImplementedError
 
     def _score(self, X: Any) -> np.ndarray:
         # Chunk by chunk: the probabilities of a large pool are larger than its scores.
