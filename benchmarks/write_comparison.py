@@ -41,8 +41,16 @@ def mean_and_half_interval(samples: list[np.ndarray]) -> tuple[float, float]:
 def shown(samples: list[np.ndarray]) -> str:
     """What the strategy is ahead of another by; bold if zero is outside the interval."""
     mean, half = mean_and_half_interval(samples)
+    if np.isnan(half):  # of one seed
+        return f"{mean:+.2f}"
     text = f"{mean:+.2f} ± {half:.2f}"
     return f"**{text}**" if abs(mean) > half else text
+
+
+def mean_and_spread(areas: pd.Series) -> str:
+    """The mean, the standard deviation if there is one, and the number of seeds."""
+    spread = f" ± {areas.std():.1f}" if len(areas) > 1 else ""
+    return f"{areas.mean():.1f}{spread} ({len(areas)})" if len(areas) else ""
 
 
 def differences(areas: pd.DataFrame, strategy: str, other: str) -> np.ndarray:
@@ -66,6 +74,8 @@ def way_to_the_oracle(areas: pd.DataFrame, strategy: str) -> str:
     if not {ORACLE, ENTROPY} <= set(areas):
         return ""
     complete = areas[[strategy, ENTROPY, ORACLE]].dropna()
+    if complete.empty:
+        return ""
     way = (complete[ORACLE] - complete[ENTROPY]).mean()
     if not way > 1:
         return f"({way:.1f})"  # nothing to go
@@ -84,7 +94,7 @@ def table(rounds: pd.DataFrame, strategy: str, protocols: list[str]) -> str:
     rows = [
         ["", *areas, "mean"],
         ["---"] * (len(areas) + 2),
-        [f"area of {strategy}", *(f"{x.mean():.1f} ± {x.std():.1f} ({len(x)})" for x in own), ""],
+        [f"area of {strategy}", *(mean_and_spread(x) for x in own), ""],
     ]
     for other in dict.fromkeys(rounds["strategy"]):
         cells = comparison(list(areas.values()), strategy, other) if other != strategy else []

@@ -15,6 +15,7 @@ try:
     import typer
     from matplotlib.backend_bases import FigureCanvasBase
     from rich.console import Console
+    from rich.markup import escape
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -172,6 +173,8 @@ def report(
     from skvaball.experiments.report import summary, write_report
 
     results = ResultStore(store, must_exist=True)
+    if output.resolve() == store.resolve():
+        raise ValueError(f"--output {output} is the store itself. Expected another file.")
     options: dict[str, Any] = {"reference": reference, "metric": metric, "strategies": strategy}
     command = shlex.join(["skvaball", *sys.argv[1:]])
     page = write_report(results, output, command=command, **options)
@@ -218,8 +221,9 @@ def doctor(
 
 def _report_table(title: str, numbers: pd.DataFrame, metric: str, reference: str) -> Table:
     """Area, difference and final value of each strategy, in %."""
+    reference = escape(reference)
     table = Table(
-        title=title,
+        title=escape(title),
         caption=f"{metric} in %: area under the curve and final value, mean ± standard deviation "
         f"over seeds; difference of the area to {reference}, paired by seed, with its 95 % "
         "interval by bootstrap.",
@@ -229,7 +233,7 @@ def _report_table(title: str, numbers: pd.DataFrame, metric: str, reference: str
     for name in columns:
         table.add_column(name, justify="right")
     for strategy, row in numbers.iterrows():
-        table.add_row(str(strategy), *_report_cells(row, metric))
+        table.add_row(escape(str(strategy)), *_report_cells(row, metric))
     return table
 
 
@@ -298,7 +302,7 @@ def _run_all(
 
 def _progress(console: Console) -> Progress:
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
@@ -331,7 +335,7 @@ def summary_table(results: pd.DataFrame) -> Table:
     )
     table.add_column("labels", justify="right")
     for name in names:
-        table.add_column(str(name), justify="right")
+        table.add_column(escape(str(name)), justify="right")
     for n, rows in results.groupby("n_labeled"):
         by_name = dict(iter(rows.groupby("strategy")["balanced_accuracy"]))
         table.add_row(str(n), *(_spread(by_name[name]) for name in names))
@@ -364,4 +368,6 @@ def main() -> None:
     except Exception as error:  # the command's last line of defence: say it and fail
         if debug:
             raise
-        sys.exit(f"skvaball: {error} (--debug shows where)")
+        # What a database says of itself has the statement and its values on lines of their own.
+        error = getattr(error, "orig", None) or error
+        sys.exit(f"skvaball: {' '.join(str(error).split())} (--debug shows where)")

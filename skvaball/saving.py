@@ -45,6 +45,7 @@ from torch import nn, optim
 from skvaball._version import __version__
 from skvaball.exceptions import SavedFileError
 from skvaball.utils.extras import needs_extra
+from skvaball.utils.files import written_whole
 
 FORMAT = 1
 KIND = "skvaball learner"
@@ -285,16 +286,9 @@ def save_learner(learner: Any, path: str | os.PathLike[str], trusted: TrustedNam
 
 
 def _write(path: Path, entries: dict[str, bytes]) -> None:
-    """Write the archive beside its place and move it there: never half a file."""
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        with zipfile.ZipFile(part, "w") as archive:
-            for entry, data in entries.items():
-                archive.writestr(entry, data)
-        os.replace(part, path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+    with written_whole(path) as part, zipfile.ZipFile(part, "w") as archive:
+        for entry, data in entries.items():
+            archive.writestr(entry, data)
 
 
 def _versions() -> dict[str, str]:
@@ -639,6 +633,8 @@ class _Unpacker:
         if isinstance(value, dict):
             for key, part in value.items():
                 value[key] = self.unpack(part)
+                if isinstance(key, str) and key.split("__")[-1] == "memory":  # of a search
+                    value[key] = _without_folders(value[key])
         elif isinstance(value, list):
             value[:] = [self.unpack(part) for part in value]
         elif isinstance(value, tuple):
@@ -732,6 +728,13 @@ def _reset_memory(value: Any) -> None:
     """Take away a folder of pickles, as with _Memory."""
     if isinstance(vars(value).get("memory"), str):
         value.memory = None
+
+
+def _without_folders(value: Any) -> Any:
+    """None in place of each folder of pickles."""
+    if isinstance(value, list):
+        return [_without_folders(part) for part in value]
+    return None if isinstance(value, str) else value
 
 
 def _rebuild_frame(record: Any) -> Any:

@@ -1,5 +1,6 @@
 """Protocols, strategies and data of experiments, the demo and the command."""
 
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from experiment_runs import FAST, RESULTS, assert_same_results, fast_protocol, r
 from joblib import Memory
 from real_data import real_data
 from skimage.io import imsave
+from sqlalchemy.exc import OperationalError
 from typer.testing import CliRunner
 
 import skvaball
@@ -253,6 +255,10 @@ def test_a_folder_that_has_changed_is_read_again(tmp_path, monkeypatch):
     (folder / "results.db").write_bytes(b"1")
     (folder / NEU_CLASSES[0] / "broken.png").symlink_to("nowhere")
     assert data._stamp(str(folder)) == stamp
+    no_utf8 = os.fsencode(folder / "caf") + b"\xe9.png"
+    os.close(os.open(no_utf8, os.O_CREAT))
+    assert data._stamp(str(folder)) != stamp
+    os.remove(no_utf8)
     archive = Path(shutil.make_archive(str(tmp_path / "neu64"), "zip", folder))
     stamp = data._stamp(str(archive))
     archive.write_bytes(archive.read_bytes() + b" ")
@@ -426,6 +432,34 @@ def test_an_error_is_one_line(monkeypatch, capsys):
         cli.main()
     assert "/dev/null" in str(stopped.value)
     assert "--debug" in str(stopped.value)
+
+
+def test_an_error_of_the_database_is_one_line(monkeypatch, capsys, tmp_path):
+    def locked(*_, **__):
+        raise OperationalError("INSERT INTO rounds\nVALUES (?)", [1], Exception("disk is full"))
+
+    monkeypatch.setattr("sys.argv", ["skvaball", "run", "digits", f"--store={tmp_path}/r.db"])
+    monkeypatch.setattr(cli, "_run_all", locked)
+    monkeypatch.setattr("sys.argv", [*sys.argv, "--strategy=random"])
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    assert str(stopped.value) == "skvaball: disk is full (--debug shows where)"
+
+
+def test_a_report_does_not_overwrite_its_store(tmp_path):
+    ResultStore(tmp_path / "r.db")
+    result = _invoke("report", tmp_path / "r.db", "--output", tmp_path / "x" / ".." / "r.db")
+    assert "is the store itself" in str(result.exception)
+
+
+def test_brackets_in_names_are_shown(tmp_path):
+    """Not taken for rich's markup."""
+    text = FAST.replace("[strategies.small-vab]", '[strategies."vab[lam=1]"]')
+    fast_protocol(tmp_path, text)
+    options = ["--seeds=0:1", f"--store={tmp_path}/r.db"]
+    assert _invoke("run", tmp_path / "fast.toml", *options).exception is None
+    result = _invoke("report", tmp_path / "r.db", "--output", tmp_path / "r.html")
+    assert "vab[lam=1]" in result.output
 
 
 @pytest.mark.parametrize("output", ["demo.foo", "demo", "."])

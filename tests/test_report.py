@@ -398,7 +398,7 @@ def test_sections_without_data_are_left_out(tmp_path):
         "Provenance",
     ]
     assert [text.split(".")[0].split(":")[0] for text in page.warnings] == [
-        "Fewer than 5 seeds",
+        "Fewer than 5 complete seeds",
         "Only 1 seed",
         "Only 2 seeds",
     ]
@@ -518,7 +518,7 @@ def test_autoencoders_that_learned_nothing_are_marked_and_counted(whole, numbers
 def test_fewer_than_five_seeds_are_a_warning(whole, small):
     _, _, page = whole
     assert page.warnings[0].startswith(
-        "Fewer than 5 seeds: Steel, <i>9</i> & 1, no balancing (3 seeds)."
+        "Fewer than 5 complete seeds: Steel, <i>9</i> & 1, no balancing (3 seeds)."
     )
     assert sum(text.startswith("Only 3 seeds") for text in page.warnings) == 1
     assert small.warnings == []
@@ -535,11 +535,12 @@ def test_unfinished_runs_and_other_commits_are_told_and_areas_are_of_whole_runs(
     runs.loc[0, "commit"] = "fedcba98"
     store.runs = lambda: runs
     page = report(store, tmp_path)
-    assert page.warnings[0] == (
+    assert page.warnings[0].startswith("Fewer than 5 complete seeds: Photos, no balancing (4 ")
+    assert page.warnings[1] == (
         "1 of 20 runs not finished. Their rounds are in the curves, but areas, final values and "
         "tests of areas leave them out."
     )
-    assert page.warnings[1].startswith("The runs come from 2 environments.")
+    assert page.warnings[-1].startswith("The runs come from 2 environments.")
     areas, _ = per_seed(store, "vab", "accuracy")
     assert page.row("Area under the learning", "vab")[0] == mean_and_sd(areas[:4])
     assert summary(store)["photos", "none"].loc["vab", "n_pairs"] == 4
@@ -551,7 +552,8 @@ def test_where_no_run_is_finished_there_are_no_areas(tmp_path):
     store = Store(rounds[rounds["round"] < 3].to_dict("records"), {"photos": protocol()})
     store.runs = lambda: small_store().runs().assign(finished=False)
     page = report(store, tmp_path)
-    assert page.warnings[0].startswith("20 of 20 runs not finished")
+    assert page.warnings[0].startswith("Fewer than 5 complete seeds: Photos, no balancing (0 ")
+    assert page.warnings[1].startswith("20 of 20 runs not finished")
     table = summary(store)["photos", "none"]
     assert (table["n_seeds"] == 0).all()
     assert table[["accuracy_area", "accuracy_labels", "difference"]].isna().all(axis=None)
@@ -605,7 +607,10 @@ def test_protocols_that_share_a_title_are_told_apart(tmp_path):
     page = report(Store(rounds, protocols), tmp_path)
     assert {"Photos (photos)", "Photos (photos-2)", "Photos (photos-3)"} <= set(page.headings)
     (caption,) = [c for c in page.captions if "Friedman" in c]
-    assert "3 data sets (Photos (photos); Photos (photos-2); Photos (photos-3))" in caption
+    assert (
+        "3 data sets (Photos (photos): 5 seeds; Photos (photos-2): 5 seeds; "
+        "Photos (photos-3): 5 seeds)" in caption
+    )
 
 
 def test_ranks_are_over_data_sets_not_over_protocols(whole):
@@ -625,7 +630,7 @@ def test_ranks_are_over_data_sets_not_over_protocols(whole):
         }
     expected = friedman_ranks(pd.DataFrame(areas).T)
     (caption,) = [c for c in page.captions if "Friedman" in c]
-    assert "3 data sets (Photos; Digits; Steel, <i>9</i> & 1)" in caption
+    assert "3 data sets (Photos: 5 seeds; Digits: 5 seeds; Steel, <i>9</i> & 1: 3 seeds)" in caption
     assert f"chi-squared {expected.statistic:.2f} with 2 degrees of freedom" in caption
     assert "Not on all data sets: vab-paper" in caption
     assert page.row("Friedman", "entropy")[0] == f"{expected.ranks['entropy']:.2f}"
@@ -633,6 +638,62 @@ def test_ranks_are_over_data_sets_not_over_protocols(whole):
     assert set(names) == {"random", "entropy", "vab"}
     cell = page.row("Friedman", "random")[1 + names.index("entropy")]
     assert cell == f"{expected.p_values.loc['random', 'entropy']:.3f}"
+
+
+def test_ranks_are_over_the_seeds_that_all_strategies_have(tmp_path):
+    """Seeds are good or bad for all: who has only the good ones must not win by that."""
+    names = ["photos", "digits", "steel", "cars", "birds"]
+    kept = dict(list(STRATEGIES.items())[:3])
+    rounds = [entry for name in names for entry in make_rounds(name, strategies=kept)]
+    copied = [
+        {**entry, "strategy": "copy"}
+        for entry in rounds
+        if entry["strategy"] == "random" and entry["seed"] >= 3
+    ]
+    protocols = {name: protocol(title=name.title(), data=name) for name in names}
+    page = report(Store([*rounds, *copied], protocols), tmp_path)
+    assert page.row("Friedman", "copy")[0] == page.row("Friedman", "random")[0]
+    (caption,) = [c for c in page.captions if "Friedman" in c]
+    assert "Birds: 2 seeds" in caption
+    assert any("over the seeds that all of them have complete" in c for c in page.captions)
+
+
+def test_areas_count_the_seeds_whose_runs_are_complete(tmp_path):
+    rounds = [
+        entry
+        for entry in make_rounds(strategies=dict(list(STRATEGIES.items())[:3]), n_seeds=6)
+        if entry["seed"] < 2 or entry["n_labeled"] < 400
+    ]
+    page = report(Store(rounds, {"photos": protocol()}), tmp_path)
+    (areas,) = [c for c in page.captions if "Area under the learning curve" in c]
+    assert "complete; 2 seeds" in areas
+    assert any("6 seeds" in c for c in page.captions)  # curves have all rounds
+    assert any("Fewer than 5 complete seeds: Photos" in text for text in page.warnings)
+
+
+@pytest.mark.parametrize("values", [(1.0, 1), (0.5, np.inf)])
+def test_any_values_of_a_parameter_make_a_page(values, tmp_path):
+    strategies = {"random": STRATEGIES["random"]} | {
+        f"vab-{i}": ({"selector": "vab", "beta": value}, 0.01)
+        for i, value in enumerate([0.1, *values])
+    }
+    page = report(Store(make_rounds(strategies=strategies), {"photos": protocol()}), tmp_path)
+    assert any("against beta" in caption for caption in page.captions)
+
+
+def test_a_page_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch):
+    path = tmp_path / "report.html"
+    path.write_text("old")
+
+    def full_disk(*_, **__):
+        raise OSError("No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", full_disk)
+        with pytest.raises(OSError, match="No space"):
+            write_report(small_store(), path)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_the_terms_of_the_joint_form_make_the_papers_first_table(whole):

@@ -9,6 +9,7 @@ import warnings
 
 import numpy as np
 import pytest
+import torch
 from experiment_runs import FAST, RESULTS, assert_same_results, fast_protocol, run
 from imblearn.metrics import geometric_mean_score
 from joblib import parallel_config
@@ -204,12 +205,52 @@ def test_more_labels_than_rows_are_an_error_before_anything_runs(tmp_path):
         run(protocol, [], [0], tmp_path / "r.db")
 
 
-def test_the_last_batch_may_be_a_smaller_one(tmp_path):
+def test_data_with_fewer_rows_than_are_bought_are_an_error(tmp_path):
     text = FAST.replace("batch = 10", "batch = 200")
-    run(fast_protocol(tmp_path, text), ["random"], [0], tmp_path / "r.db")
-    store = ResultStore(tmp_path / "r.db")
-    assert store.runs()["finished"].all()
-    assert store.rounds()["n_labeled"].tolist() == [20, 220, 401]
+    with pytest.raises(ValueError, match=r"420 in all, but its data have 401 rows"):
+        run(fast_protocol(tmp_path, text), ["random"], [0], tmp_path / "r.db")
+
+
+def test_a_seed_with_fewer_rows_than_the_others_is_an_error(tmp_path):
+    """With a smaller last batch its curve would end elsewhere, and count for nothing."""
+    text = FAST.replace("batch = 10", "batch = 192") + '\n[variant]\nname = "+[2]"\n'
+    protocol = fast_protocol(tmp_path, text)
+    run(protocol, ["random"], [0], tmp_path / "r.db")
+    with pytest.raises(ValueError, match=r"404 in all, but its data have 403 rows"):
+        run(protocol, ["random"], [0, 3], tmp_path / "r.db")
+    assert ResultStore(tmp_path / "r.db").runs()["seed"].tolist() == [0]
+
+
+def test_a_worker_without_the_store_does_not_make_another_one(tmp_path):
+    """Results would be in a place where nobody looks."""
+    mine = fast_protocol(tmp_path)
+    (strategy,) = runner_module.find_strategies(mine, ["random"])
+    key, store = RunKey("fast", "none", "random", 0), tmp_path / "elsewhere" / "r.db"
+    settings = runner_module.RunSettings(str(store), None, "cpu", 1)
+    with pytest.raises(FileNotFoundError, match="no store of results"):
+        runner_module._run(mine, key, strategy, settings, wait=False)
+    assert not store.exists()
+
+
+def test_results_of_changed_data_are_not_mixed(tmp_path, monkeypatch):
+    protocol = fast_protocol(tmp_path)
+    run(protocol, ["random"], [0], tmp_path / "r.db")
+
+    def changed(*args):
+        split = make_split(*args)
+        images = split.images.copy()
+        images[7, 0, 0, 0] += 1
+        return split._replace(images=images)
+
+    monkeypatch.setattr(runner_module, "make_split", changed)
+    with pytest.raises(ValueError, match="'fast' with other data: not the same images"):
+        run(protocol, ["random"], [1], tmp_path / "r.db")
+
+
+def test_the_generators_of_the_caller_stay_as_they_are(tmp_path):
+    before = torch.get_rng_state()
+    run(fast_protocol(tmp_path), ["random"], [0], tmp_path / "r.db")
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 @pytest.mark.parametrize(
@@ -221,6 +262,9 @@ def test_the_last_batch_may_be_a_smaller_one(tmp_path):
             r"mlp does not take .*dropuot",
         ),
         ("[network.params]\nhiden = [3]", r"mlp does not take .*hiden"),
+        ("[network.params]\nhidden = [-3]", r"mlp does not take .*-3"),
+        ('[strategies.s]\nselector = "full"', "'s' is made of 'full'"),
+        ('[strategies.s]\nselector = "oracle"', "'s' is made of 'oracle'"),
     ],
 )
 def test_what_does_not_fit_is_found_before_anything_is_stored(wrong, message, tmp_path):

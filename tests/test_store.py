@@ -126,6 +126,12 @@ def test_other_settings_under_a_known_name_are_an_error(store):
         assert connection.execute("select count(*) from runs").fetchone() == (1,)
 
 
+def test_a_store_from_before_fingerprints_goes_on(store):
+    store.add_round(KEY, entry(), ENVIRONMENT)
+    store.add_protocol("p", {"title": "P", "fingerprint": "0a"})
+    assert store.protocols() == {"p": {"title": "P"}}
+
+
 def test_what_has_no_round_yet_may_be_corrected(store):
     store.add_protocol("p", {"title": "Q"})
     assert store.protocols() == {"p": {"title": "Q"}}

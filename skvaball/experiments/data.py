@@ -14,6 +14,7 @@ from joblib import Memory, Parallel, delayed
 from sklearn.datasets import get_data_home
 from sklearn.utils import Bunch
 
+from skvaball._version import __version__
 from skvaball.datasets import load_train_test, make_long_tailed, make_variant
 from skvaball.datasets.image_folder import SUFFIXES
 from skvaball.experiments.protocol import Protocol
@@ -97,10 +98,24 @@ def make_split(protocol: Protocol, seed: int, folder: str | Path | None = None) 
     )
 
 
+def fingerprint(split: Split) -> str:
+    """What changes with the images or the labels of a split.
+
+    Not with features that are computed from the images, whose last digits may differ between
+    machines.
+    """
+    found = hashlib.blake2b(digest_size=16)
+    for part in (split.images, split.y_train, split.y_test):
+        found.update(f"{part.shape}{part.dtype}".encode())
+        found.update(np.ascontiguousarray(part).data)
+    return found.hexdigest()
+
+
 def load_parts(protocol: Protocol, seed: int, folder: str | Path | None) -> Bunch:
     """The whole data set, from a cache on the disk once it was read and its features computed.
 
-    The cache is the folder ``skvaball`` in scikit-learn's data home.
+    The cache is a folder of this version in ``skvaball`` in scikit-learn's data home: another
+    version may read or compute otherwise.
     """
     name, path = protocol.data.set, None if folder is None else str(Path(folder).resolve())
     if name == "digits":
@@ -125,14 +140,14 @@ def _stamp(path: str) -> str:
         image = file == path or os.path.splitext(file)[1].lower() in SUFFIXES
         if image and os.path.isfile(file):  # not a folder, nor a link to nowhere
             state = os.stat(file)
-            found.update(f"{file}|{state.st_size}|{state.st_mtime_ns}\n".encode())
+            found.update(os.fsencode(file) + f"|{state.st_size}|{state.st_mtime_ns}\n".encode())
     return found.hexdigest()
 
 
 @cache
 def _memory() -> Memory:
     # Memory-mapped: processes on one machine share what they read.
-    return Memory(Path(get_data_home()) / "skvaball", mmap_mode="r", verbose=0)
+    return Memory(Path(get_data_home()) / "skvaball" / __version__, mmap_mode="r", verbose=0)
 
 
 def _load(name: str, path: str | None, seed: int, stamp: str | None) -> dict[str, Any]:

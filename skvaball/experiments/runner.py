@@ -19,10 +19,10 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, r
 from threadpoolctl import threadpool_limits
 
 from skvaball.exceptions import NothingLearnedWarning
-from skvaball.experiments.data import Split, make_split
+from skvaball.experiments.data import Split, fingerprint, make_split
 from skvaball.experiments.environment import describe_environment, watched_memory
 from skvaball.experiments.protocol import BALANCES, Balance, Protocol
-from skvaball.experiments.store import ResultStore, RunKey
+from skvaball.experiments.store import FINGERPRINT, ResultStore, RunKey
 from skvaball.experiments.strategies import (
     ORACLE,
     BalancedOracleSimulator,
@@ -196,6 +196,7 @@ def _enter(
         "class_names": split.class_names,
         "rare": split.rare,
         "pool_shares": (counts / counts.sum()).round(4).tolist(),
+        FINGERPRINT: fingerprint(split),
     }
     store.add_protocol(protocol.name, content)
     for key in keys:
@@ -206,37 +207,46 @@ def _enter(
 
 def _check_fit(protocol: Protocol, strategies: dict[str, Strategy], split: Split) -> None:
     """Raise for what would fail in the course of a run."""
-    start, batch, n = protocol.rounds.start, protocol.rounds.batch, protocol.rounds.n
-    n_rows = len(split.y_train)
-    buys = any(strategy.selector != FULL for strategy in strategies.values())
-    # The last batch may be a smaller one.
-    if buys and (start > n_rows or (n > 0 and start + batch * (n - 1) >= n_rows)):
-        raise ValueError(
-            f"The protocol {protocol.name} starts with {start} labels and buys {n} batches of "
-            f"{batch}, {start + batch * n} in all, but its data have {n_rows} rows."
-        )
     for name, strategy in strategies.items():
-        if strategy.query_size is not None and strategy.query_size > batch:
+        _check_rows(protocol, strategy, len(split.y_train))
+        if strategy.query_size is not None and strategy.query_size > protocol.rounds.batch:
             raise ValueError(
                 f"The strategy {name!r} has query_size = {strategy.query_size}, but the protocol "
-                f"{protocol.name} buys {batch} labels in a round. Expected no more than that."
+                f"{protocol.name} buys {protocol.rounds.batch} labels in a round. Expected no "
+                "more than that."
             )
     kind = NETWORKS[protocol.network.kind]
     for strategy in strategies.values():
         params = {**protocol.network.params, **strategy.network}
         try:
-            kind(split.X_train.shape[1], len(split.class_names), **params)
-        except (TypeError, ValueError) as error:
+            with torch.device("meta"):  # nothing is allocated, and no random number drawn
+                kind(split.X_train.shape[1], len(split.class_names), **params)
+        except (TypeError, ValueError, RuntimeError) as error:
             raise ValueError(
                 f"The network {protocol.network.kind} does not take {params}: {error}"
             ) from error
+
+
+def _check_rows(protocol: Protocol, strategy: Strategy, n_rows: int) -> None:
+    """Raise if the data do not have all the rows that a run buys.
+
+    With a smaller last batch where a seed has fewer rows, the curves of seeds would end at
+    different numbers of labels, and could not be compared.
+    """
+    start, batch, n = protocol.rounds.start, protocol.rounds.batch, protocol.rounds.n
+    if strategy.selector != FULL and start + batch * n > n_rows:
+        raise ValueError(
+            f"The protocol {protocol.name} starts with {start} labels and buys {n} batches of "
+            f"{batch}, {start + batch * n} in all, but its data have {n_rows} rows."
+        )
 
 
 def _run(
     protocol: Protocol, key: RunKey, strategy: Strategy, settings: RunSettings, wait: bool
 ) -> tuple[RunKey, bool]:
     """Do what is left of one run, unless another process is at it."""
-    store = ResultStore(settings.store)
+    # It is there, unless this worker does not share the file system, or it was taken away.
+    store = ResultStore(settings.store, must_exist=True)
     locks = Path(f"{settings.store}.locks")
     locks.mkdir(exist_ok=True)
     lock = FileLock(locks / ("-".join(map(str, key)).replace("/", "_") + ".lock"))
@@ -274,6 +284,7 @@ def _play(
     if len(history) > strategy.rounds_after_start(protocol):
         return
     split = make_split(protocol, key.seed, settings.folder)
+    _check_rows(protocol, strategy, len(split.y_train))  # their number may depend on the seed
     simulator = _make_simulator(protocol, key, strategy, settings, len(split.y_train))
     rounds = simulator.iter_rounds(split.X_train, split.y_train, earlier=history)
     while True:

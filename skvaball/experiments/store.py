@@ -30,12 +30,14 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.pool import NullPool
 from sqlalchemy.schema import CreateTable
 
 #: Seconds to wait for another process that is writing; a write takes milliseconds.
 WRITE_TIMEOUT = 60.0
+#: The entry of a protocol that changes with its data; stores of earlier versions lack it.
+FINGERPRINT = "fingerprint"
 
 _metadata = MetaData()
 _protocols = Table(
@@ -175,6 +177,8 @@ class ResultStore:
         try:
             with self._engine.begin() as connection:
                 self._make_tables(connection)
+        except OperationalError:
+            raise  # it cannot be read or written now: locked, a full disk, no permission
         except DatabaseError as error:
             raise self._not_a_store(error.orig) from error
 
@@ -227,13 +231,20 @@ class ResultStore:
             known = connection.execute(
                 select(_protocols.c.content).where(_protocols.c.name == name)
             ).scalar_one()
-        if known != content:
-            changed = sorted(
-                key for key in {*known, *content} if known.get(key) != content.get(key)
-            )
+        # A store of an earlier version has no fingerprint of the data.
+        content = {
+            key: value for key, value in content.items() if key in known or key != FINGERPRINT
+        }
+        changed = sorted(key for key in {*known, *content} if known.get(key) != content.get(key))
+        if changed:
+            if changed == [FINGERPRINT]:
+                other = f"the protocol {name!r} with other data: not the same images or labels"
+            else:
+                differ = ", ".join(changed)
+                other = f"another protocol named {name!r}: they differ in {differ}"
             raise ValueError(
-                f"{self.path} has results of another protocol named {name!r}: they differ in "
-                f"{', '.join(changed)}. Use another store, or give the protocol another name."
+                f"{self.path} has results of {other}. Use another store, or give the protocol "
+                "another name."
             )
 
     def add_run(self, key: RunKey, n_rounds: int, config: dict[str, Any]) -> None:

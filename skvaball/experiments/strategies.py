@@ -144,6 +144,12 @@ def _find(protocol: Protocol, name: str) -> Strategy:
         raise ValueError(
             f"There is no strategy {selector!r}. Expected one of: {', '.join(sorted(names))}."
         )
+    if name != selector and {name, selector} & {ORACLE, FULL}:
+        # Reports know these two by name: neither is a strategy to be compared with others.
+        raise ValueError(
+            f"The strategy {name!r} is made of {selector!r}. Expected no strategy of a protocol's "
+            f"own that is named, or made of, {ORACLE!r} or {FULL!r}."
+        )
     own = own or StrategySection(selector=selector)
     query_size = own.query_size
     if query_size is None and selector in QUERIES_PER_BATCH:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -184,7 +185,10 @@ class ParameterCurveDisplay:
         given = [_plain(setting) for setting in results[self.parameter]]
         # By their texts: lists and dicts cannot be looked up.
         settings = sorted({str(setting): setting for setting in given}.values(), key=_numbers_first)
-        numeric = all(isinstance(setting, int | float) for setting in settings)
+        # Not infinity: it has no place on an axis.
+        numeric = all(
+            isinstance(setting, int | float) and math.isfinite(setting) for setting in settings
+        )
         if not numeric:  # names stand side by side, in order
             places = {str(setting): i for i, setting in enumerate(settings)}
             results = results.assign(**{self.parameter: [places[str(s)] for s in given]})

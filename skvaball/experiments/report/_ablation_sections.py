@@ -70,8 +70,8 @@ def term_section(
             Table(
                 f"The joint form of the score with and without two of its terms: "
                 f"{METRICS[results.metric].lower()} in %, area under the curve and final value, "
-                "mean ± standard deviation (ddof=1) over the seeds; "
-                f"{seed_words(results, settings)}. As Table 1 of {PAPER}.",
+                "mean ± standard deviation (ddof=1) over the seeds whose runs are complete; "
+                f"{seed_words(results, settings, complete=True)}. As Table 1 of {PAPER}.",
                 [top, [Cell(text) for _ in settings for text in _VALUES]],
                 rows,
                 words=3,
@@ -113,8 +113,9 @@ def _sweep_section(
         Figure(
             draw_panels(panels, f"{METRICS[results.metric]} against {parameter}", share="y"),
             f"{METRICS[results.metric]} against {parameter}, all else equal: area under the curve "
-            f"and final value, mean over the seeds. {band_words(results, settings, BAND)} The "
-            f"strategies: {lines}. A line has the colour of its first strategy; the dashed "
+            f"and final value, mean over the seeds whose runs are complete. "
+            f"{band_words(results, settings, BAND, complete=True)} The strategies: {lines}. "
+            "A line has the colour of its first strategy; the dashed "
             f"horizontal line is {results.reference}.{_PAPER_FIGURES.get(parameter, '')}",
             columns=len(settings),
         )

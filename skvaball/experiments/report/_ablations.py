@@ -173,4 +173,13 @@ def batch_table(
 
 
 def _key(values: Any) -> str:
-    return json.dumps(values, sort_keys=True, default=str)
+    return json.dumps(_with_floats(values), sort_keys=True, default=str)
+
+
+def _with_floats(values: Any) -> Any:
+    """1 and 1.0 are one setting; True is another."""
+    if isinstance(values, Mapping):
+        return {key: _with_floats(value) for key, value in values.items()}
+    if isinstance(values, list | tuple):
+        return [_with_floats(value) for value in values]
+    return float(values) if isinstance(values, int) and not isinstance(values, bool) else values

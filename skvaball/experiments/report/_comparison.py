@@ -13,6 +13,7 @@ from skvaball.experiments.report._summary import numbers_of
 from skvaball.experiments.report._words import (
     NOTHING,
     balance_of,
+    count,
     p_value,
     percent,
     points,
@@ -74,7 +75,7 @@ def number_tables(results: Results, summaries: Summaries, settings: list[Setting
             section.blocks.append(
                 Table(
                     f"{words} Mean ± standard deviation (ddof=1) over the seeds whose runs are "
-                    f"complete; {seed_words(results, settings)}.",
+                    f"complete; {seed_words(results, settings, complete=True)}.",
                     _grouped_head(list(METRICS.values()), [balance_of(s) for s in settings]),
                     rows,
                 )
@@ -261,11 +262,11 @@ def data_sets_section(results: Results) -> Section:
         balance: _data_set_areas(results, balance)
         for balance in dict.fromkeys(s.balance for s in results.settings())
     }
+    means = {balance: _paired_means(results, tables) for balance, tables in areas.items()}
     tested = {
-        balance: friedman_ranks(complete)
-        for balance, values in areas.items()
-        if len(values) >= MIN_DATA_SETS
-        and (complete := values.dropna(axis="columns")).shape[1] >= MIN_STRATEGIES
+        balance: friedman_ranks(values)
+        for balance, (values, _) in means.items()
+        if len(values) >= MIN_DATA_SETS and values.shape[1] >= MIN_STRATEGIES
     }
     if not tested:
         return section
@@ -285,24 +286,29 @@ def data_sets_section(results: Results) -> Section:
                 size=(PANEL[0], 1.4 + 0.2 * most),
             ),
             "Critical-difference diagram: mean rank of each strategy over the data sets by its "
-            f"mean area under the curve of {METRICS[results.metric].lower()}. Bars join "
-            "strategies that Nemenyi's test at 5 % does not tell apart.",
+            f"mean area under the curve of {METRICS[results.metric].lower()}, over the seeds that "
+            "all of them have complete. Bars join strategies that Nemenyi's test at 5 % does not "
+            "tell apart.",
             columns=len(tested),
         )
     )
     section.blocks += [
-        _rank_table(areas[balance], balance, result) for balance, result in tested.items()
+        _rank_table(areas[balance], means[balance][1], balance, result)
+        for balance, result in tested.items()
     ]
     return section
 
 
-def _rank_table(values: pd.DataFrame, balance: str, result: FriedmanResult) -> Table:
+def _rank_table(
+    areas: dict[str, pd.DataFrame], n_seeds: dict[str, int], balance: str, result: FriedmanResult
+) -> Table:
     ranks = result.ranks.sort_values(kind="stable")
-    left_out = [name for name in values if name not in ranks.index]
+    left_out = dict.fromkeys(n for table in areas.values() for n in table if n not in ranks.index)
+    seeds = [f"{title}: {count(n, 'seed')}" for title, n in n_seeds.items()]
     p = p_value(result.p)
     return Table(
         f"{balance_name(balance)}: Friedman's test of no difference over {result.n_data_sets} "
-        f"data sets ({'; '.join(values.index)}): chi-squared {result.statistic:.2f} with "
+        f"data sets ({'; '.join(seeds)}): chi-squared {result.statistic:.2f} with "
         f"{len(ranks) - 1} degrees of freedom, p {p if p.startswith('<') else f'= {p}'}. Below, "
         "the p-value of Nemenyi's test of each pair. Data sets are data with a variant; variants "
         "of the same images are not independent of each other. The oracle is not ranked."
@@ -322,11 +328,9 @@ def _rank_table(values: pd.DataFrame, balance: str, result: FriedmanResult) -> T
     )
 
 
-def _data_set_areas(results: Results, balance: str) -> pd.DataFrame:
-    """Mean areas with one row per data set: of protocols with the same data, the first."""
-    import pandas as pd
-
-    rows: dict[str, pd.Series] = {}
+def _data_set_areas(results: Results, balance: str) -> dict[str, pd.DataFrame]:
+    """Areas of each seed, by data set: of protocols with the same data, the first."""
+    areas: dict[str, pd.DataFrame] = {}
     seen = set()
     for name in results.protocol_names():
         rounds = without_full(results.complete_of(Setting(name, balance)))
@@ -334,6 +338,26 @@ def _data_set_areas(results: Results, balance: str) -> pd.DataFrame:
         key = data_set_key(results.protocols.get(name, {"data": name}))
         if len(rounds) and key not in seen:
             seen.add(key)
-            rows[results.title(name)] = curve_areas(rounds, results.metric).mean()
-    table = pd.DataFrame(rows).T
-    return table[[name for name in results.styles if name in table]]
+            areas[results.title(name)] = curve_areas(rounds, results.metric)
+    return areas
+
+
+def _paired_means(
+    results: Results, areas: dict[str, pd.DataFrame]
+) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Mean areas with one row per data set, of the strategies that all data sets have.
+
+    On a data set all strategies count on the same seeds; also how many those are. One without
+    such a seed is left out.
+    """
+    import pandas as pd
+
+    ranked = [
+        name
+        for name in results.styles
+        if all(name in table and table[name].notna().any() for table in areas.values())
+    ]
+    paired = {title: table[ranked].dropna() for title, table in areas.items()}
+    paired = {title: table for title, table in paired.items() if len(table)}
+    values = pd.DataFrame({title: table.mean() for title, table in paired.items()}).T
+    return values, {title: len(table) for title, table in paired.items()}

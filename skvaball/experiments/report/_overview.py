@@ -38,8 +38,9 @@ def _warnings(results: Results) -> list[Note]:
     if few:
         named = [f"{setting_name(results, s)} ({count(n, 'seed')})" for s, n in few.items()]
         texts.append(
-            f"Fewer than {MIN_SEEDS} seeds: {'; '.join(named)}. These comparisons cannot be "
-            "trusted: a strategy may look better or worse than it is by the luck of the draw."
+            f"Fewer than {MIN_SEEDS} complete seeds: {'; '.join(named)}. These comparisons "
+            "cannot be trusted: a strategy may look better or worse than it is by the luck of the "
+            "draw."
         )
     n_unfinished = int((~results.runs["finished"].astype(bool)).sum())
     if n_unfinished:

@@ -14,6 +14,7 @@ from skvaball.experiments.report._protocol import protocol_section
 from skvaball.experiments.report._results import ReportStore, load_results
 from skvaball.experiments.report._summary import summarize_settings
 from skvaball.utils.extras import needs_extra
+from skvaball.utils.files import written_whole
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -91,7 +92,9 @@ default="balanced_accuracy"
     number_page(sections)
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(template.render(title=title, sections=sections), encoding="utf-8")
+    page = template.render(title=title, sections=sections)
+    with written_whole(path) as part:
+        part.write_text(page, encoding="utf-8")
     return path
 
 

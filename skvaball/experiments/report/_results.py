@@ -133,15 +133,19 @@ class Results:
         there = {name for setting in settings for name in self.of(setting)["strategy"]}
         return [name for name in self.styles if name in there]
 
-    def n_seeds(self, setting: Setting) -> tuple[int, int]:
-        """The fewest and the most seeds that a strategy of the setting has."""
-        counts = self.curves_of(setting).groupby("strategy")["seed"].nunique()
+    def n_seeds(self, setting: Setting, *, complete: bool = False) -> tuple[int, int]:
+        """The fewest and the most seeds that a strategy has, all or those that are complete."""
+        curves = self.curves_of(setting)
+        rounds = without_full(self.complete_of(setting)) if complete else curves
+        counts = rounds.groupby("strategy")["seed"].nunique()
+        counts = counts.reindex(curves["strategy"].unique(), fill_value=0)
         return (int(counts.min()), int(counts.max())) if len(counts) else (0, 0)
 
     def too_few_seeds(self, settings: Iterable[Setting]) -> dict[Setting, int]:
-        """Settings in which a strategy has too few seeds, and how many that are."""
-        fewest = {setting: self.n_seeds(setting)[0] for setting in settings}
-        return {setting: n for setting, n in fewest.items() if 0 < n < MIN_SEEDS}
+        """Settings in which a strategy has too few complete seeds, and how many those are."""
+        compared = [setting for setting in settings if len(self.curves_of(setting))]
+        fewest = {setting: self.n_seeds(setting, complete=True)[0] for setting in compared}
+        return {setting: n for setting, n in fewest.items() if n < MIN_SEEDS}
 
     def marked(self, protocol: str) -> set[str]:
         """Strategies of a protocol with a run whose autoencoder learned nothing."""

@@ -110,15 +110,19 @@ def strategy_name(strategy: str, marked: Iterable[str] = ()) -> str:
     return f"{name} {MARK}" if strategy in marked else name
 
 
-def seed_words(results: Results, settings: Iterable[Setting]) -> str:
-    """How many seeds the strategies of the settings have."""
-    counts = [n for setting in settings for n in results.n_seeds(setting)]
+def seed_words(results: Results, settings: Iterable[Setting], *, complete: bool = False) -> str:
+    """How many seeds the strategies of the settings have, all or those that are complete."""
+    counts = [n for setting in settings for n in results.n_seeds(setting, complete=complete)]
     return "1 seed" if set(counts) == {1} else f"{span(counts)} seeds"
 
 
-def band_words(results: Results, settings: Iterable[Setting], band: str) -> str:
+def band_words(
+    results: Results, settings: Iterable[Setting], band: str, *, complete: bool = False
+) -> str:
     """What the bands of a figure are, and of how many seeds."""
     settings = list(settings)
-    if max((results.n_seeds(setting)[1] for setting in settings), default=0) < 2:
+    most = [results.n_seeds(setting, complete=complete)[1] for setting in settings]
+    if max(most, default=0) < 2:
         return "One seed, so no bands."
-    return f"Bands: {BANDS[band]}, cut off at 0 and 100 %; {seed_words(results, settings)}."
+    seeds = seed_words(results, settings, complete=complete)
+    return f"Bands: {BANDS[band]}, cut off at 0 and 100 %; {seeds}."
