@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -47,9 +47,10 @@ class Features(NamedTuple):
     widths : list of int
         Features per tap.
     codes : ndarray of shape (n,), int64
-        Predicted classes, as positions in the classifier's classes.
+        Predicted classes, as positions in the classes of the view that was read with; -1
+        where predictions were not asked for.
     probabilities : ndarray of shape (n, n_classes), float32
-        1 for the predicted class if the classifier has none.
+        1 for the predicted class if the classifier has none, or they were not asked for.
 
     Examples
     --------
@@ -101,9 +102,10 @@ class FeatureReader:
     memory : str, joblib.Memory or None, default=None
         Where the features of a network's rows are kept on disk, so that whoever asks for
         them again, with the same weights and layers, does not pay for them again.
-    probabilities : bool, default=False
-        Whether the probabilities of a classifier that is no network are asked for as well,
-        which predicts once more; those of a network are known anyway.
+    predictions : {"codes", "probabilities"} or None, default="codes"
+        What a classifier that is no network is asked for beside the features: its
+        predictions, its probabilities too, which predicts once more, or nothing. Those of a
+        network are known anyway.
 
     Raises
     ------
@@ -131,13 +133,13 @@ class FeatureReader:
         *,
         n_jobs: int | None = None,
         memory: str | Memory | None = None,
-        probabilities: bool = False,
+        predictions: Literal["codes", "probabilities"] | None = "codes",
     ) -> None:
         self.view = view
         self.batch_size = batch_size
         self.n_jobs = n_jobs
         self.memory = check_memory(memory)
-        self.probabilities = probabilities
+        self.predictions = predictions
         self.net = torch_net(view.classifier)
         # The steps in front of a classifier that is no network are gone through once.
         self._last = ClassifierView(view.classifier, view.classes)
@@ -243,13 +245,7 @@ class FeatureReader:
         """Taps, predicted codes and probabilities of one batch."""
         if self.net is None:
             seen = self.view.through_steps(X)
-            predicted = self._last.predict_codes(seen)
-            if self.probabilities and self.view.has_probabilities:
-                # By float64 down to float32: a row has the same ones whatever stands beside it.
-                probabilities = self._last.predict_proba(in_double(seen)).astype(np.float32)
-            else:
-                probabilities = np.eye(len(self.view.classes), dtype=np.float32)[predicted]
-            return [_plain_features(seen)], predicted, probabilities
+            return [_plain_features(seen)], *self._predict(seen)
         with record_layers(self.net.module_, self.layers) as recorded:
             outputs = np.asarray(self.net.predict_proba(self.view.network_input(X)))
         check_probabilities(outputs)
@@ -258,6 +254,17 @@ class FeatureReader:
         probabilities[:, columns] = outputs
         taps = recorded.arrays(n_outputs=outputs.shape[1])
         return taps, columns[outputs.argmax(axis=1)], probabilities
+
+    def _predict(self, seen: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Codes and probabilities by a classifier that is no network, as far as asked for."""
+        n_classes = len(self.view.classes)
+        if self.predictions is None:
+            return np.full(n_rows(seen), -1), np.zeros((n_rows(seen), n_classes), np.float32)
+        codes = self._last.predict_codes(seen)
+        if self.predictions == "probabilities" and self.view.has_probabilities:
+            # By float64 down to float32: a row has the same ones whatever stands beside it.
+            return codes, self._last.predict_proba(in_double(seen)).astype(np.float32)
+        return codes, np.eye(n_classes, dtype=np.float32)[codes]
 
 
 def _empty_like(part: Features, n: int) -> Features:
@@ -340,7 +347,8 @@ def deep_features(
         classes = np.arange(ClassifierView(estimator, np.empty(0)).count_outputs(X))
     else:
         classes = np.asarray(classifier.classes_)
-    features = FeatureReader(ClassifierView(estimator, classes), layers, batch_size).read(X)
+    view = ClassifierView(estimator, classes)
+    features = FeatureReader(view, layers, batch_size, predictions=None).read(X)
     return np.split(features.values, np.cumsum(features.widths)[:-1], axis=1)
 
 

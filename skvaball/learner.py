@@ -229,15 +229,17 @@ class ActiveLearner(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         classes = resolve_classes(self.classes, self.y_labeled_, labels)
         all_X = concat_rows(self.X_labeled_, X)
         all_y = np.concatenate([self.y_labeled_, labels])
-        if refit:
-            continues = self._may_continue(classes, all_y)
-            template = self.estimator_ if continues else self._template()
-            warm = template is self.estimator_
-            self.estimator_ = self._train(template, all_X, all_y, classes, self._seed, warm=warm)
-            self.classes_ = classes
-        else:
-            self._check_without_refit(X, labels)
-        self.X_labeled_, self.y_labeled_ = all_X, all_y
+        with unchanged_on_error(self):
+            if refit:
+                warm = self._may_continue(classes, all_y)
+                template = self.estimator_ if warm else self._template()
+                self.estimator_ = self._train(
+                    template, all_X, all_y, classes, self._seed, warm=warm
+                )
+                self.classes_ = classes
+            else:
+                self._check_without_refit(X, labels)
+            self.X_labeled_, self.y_labeled_ = all_X, all_y
         return self
 
     def _may_continue(self, classes: np.ndarray, all_labels: np.ndarray) -> bool:
@@ -422,10 +424,11 @@ class ActiveLearner(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         """
         view = self._view()
         values = view.decision_function(self._check_rows(X, reset=False))
-        known = np.asarray(self.estimator_.classes_)
+        # Those that the values are of: a learner inside this one may have announced more.
+        known = np.asarray(view.estimator.classes_)
         if len(known) == len(self.classes_):
             return values
-        check_class_decisions(self.estimator_, values)
+        check_class_decisions(view.estimator, values)
         if values.ndim == 1:
             values = np.stack([-values, values][: len(known)], axis=1)
         full = np.full((len(values), len(self.classes_)), -np.inf)

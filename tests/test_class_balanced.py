@@ -21,6 +21,7 @@ from skvaball.selectors import (
     MarginSelector,
     QuerySelector,
     RandomSelector,
+    StochasticBatchSelector,
 )
 from skvaball.selectors._class_balanced import (
     ClassBalancedSelector,
@@ -319,6 +320,21 @@ def test_a_dominant_class_is_labeled_less():
         counts = simulator.history_[-1]["class_counts"]
         shares.append(counts[0] / counts.sum())
     assert shares[1] < shares[0]
+
+
+@pytest.mark.parametrize("wrap", [ClassBalancedSelector, StochasticBatchSelector])
+def test_a_fitted_classifier_of_the_inner_selector_may_know_more_classes(wrap):
+    X, y = make_blobs(60, centers=3, random_state=0)
+    knows_three = LogisticRegression().fit(X, y)
+    labeled = np.flatnonzero(y < 2)
+    inner = MarginSelector(knows_three)
+    selector = wrap(inner, estimator=LogisticRegression(), random_state=0)
+    if wrap is StochasticBatchSelector:
+        selector.set_params(method="softmax")
+    selector.fit_pool(X[labeled], y[labeled], X)
+    alone = MarginSelector(knows_three).fit_pool(X[labeled], y[labeled], X)
+    np.testing.assert_array_equal(selector.selector_.score_samples(X), alone.score_samples(X))
+    assert selector.classes_.tolist() == [0, 1]
 
 
 def test_needs_probabilities():

@@ -13,6 +13,9 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import load_digits, make_blobs
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold
+from sklearn.multiclass import OneVsRestClassifier
+from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -223,9 +226,20 @@ def test_frozen_estimators_are_refused():
     X, y = make_blobs(30, centers=2, random_state=0)
     frozen = FrozenEstimator(LogisticRegression().fit(X, y))
     calibrated = CalibratedClassifierCV(frozen).fit(X, y)
-    for estimator in (frozen, make_pipeline(StandardScaler(), frozen).fit(X, y), calibrated):
+    one_by_one = OneVsRestClassifier(frozen).fit(X, y)
+    piped = make_pipeline(StandardScaler(), frozen).fit(X, y)
+    for estimator in (frozen, piped, calibrated, one_by_one):
         with pytest.raises(ValueError, match="FrozenEstimator"):
             EnsembleSelector(estimator).fit_pool(X, y, X)
+
+
+def test_members_have_splits_of_their_own():
+    """Where only the folds are random, members with the same folds would be alike."""
+    X, y = make_blobs(80, centers=3, cluster_std=4, random_state=0)
+    calibrated = CalibratedClassifierCV(GaussianNB(), cv=StratifiedKFold(3, shuffle=True))
+    selector = EnsembleSelector(calibrated, random_state=0).fit_pool(X[:40], y[:40], X[40:])
+    assert len({member.cv.random_state for member in selector.members_}) == 5
+    assert selector.score_samples(X[40:]).max() > 1e-3
 
 
 def test_the_number_of_jobs_changes_nothing():

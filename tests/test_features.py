@@ -29,6 +29,7 @@ from skvaball.selectors import (
     BADGESelector,
     ClassBalancedSelector,
     CoreSetSelector,
+    LearningLossSelector,
     VAALSelector,
 )
 from skvaball.utils.classifiers import ClassifierView
@@ -488,11 +489,33 @@ class Counted(StandardScaler):
         return super().transform(X, copy)
 
 
+@pytest.mark.parametrize(
+    "selector",
+    [kind(random_state=0) for kind in (CoreSetSelector, BADGESelector, LearningLossSelector)],
+    ids=lambda selector: type(selector).__name__,
+)
+def test_strategies_that_read_features_alone_do_not_ask_for_predictions(selector, monkeypatch):
+    """With a forest or neighbors that would be most of the query."""
+    clf = LogisticRegression().fit(ROWS, LABELS)
+    expected = selector.set_params(estimator=clf).fit_select(ROWS, LABELS, ROWS, 5)[0]
+    monkeypatch.setattr(LogisticRegression, "predict", lambda *_: pytest.fail("was asked"))
+    chosen = selector.fit_select(ROWS, LABELS, ROWS, 5)[0]
+    np.testing.assert_array_equal(chosen, expected)
+
+
+def test_predictions_that_are_not_asked_for_are_not_made_up():
+    view = ClassifierView(LogisticRegression().fit(ROWS, LABELS), np.arange(3))
+    features = FeatureReader(view, predictions=None).read(ROWS)
+    assert (features.codes == -1).all()
+    assert features.probabilities.shape == (len(ROWS), 3)
+    assert (features.probabilities == 0).all()
+
+
 def test_rows_go_through_the_steps_of_a_pipeline_once():
     pipeline = make_pipeline(Counted(), LogisticRegression()).fit(ROWS, LABELS)
     Counted.calls = 0
     view = ClassifierView(pipeline, np.arange(3))
-    features = FeatureReader(view, probabilities=True).read(ROWS)
+    features = FeatureReader(view, predictions="probabilities").read(ROWS)
     assert Counted.calls == len(ROWS)
     np.testing.assert_array_equal(features.codes, pipeline.predict(ROWS))
     np.testing.assert_allclose(features.probabilities, pipeline.predict_proba(ROWS), rtol=1e-5)
@@ -513,7 +536,7 @@ def test_a_row_has_the_same_features_whatever_stands_beside_it(kind):
     steps = [FunctionTransformer(to_float32)] if kind == "step" else []
     pipeline = make_pipeline(StandardScaler(), *steps, PCA(20), LogisticRegression())
     pipeline.fit(X, np.arange(400) % 3)
-    reader = FeatureReader(ClassifierView(pipeline, np.arange(3)), probabilities=True)
+    reader = FeatureReader(ClassifierView(pipeline, np.arange(3)), predictions="probabilities")
     together = reader.read(X)
     for n in (1, 3, 7):
         few = reader.read(X[:n])

@@ -911,6 +911,18 @@ def test_an_unfitted_learner_says_so(call):
         call(ActiveLearner(LogisticRegression()))
 
 
+@pytest.mark.parametrize("wrap", [lambda inner: inner, FrozenEstimator])
+def test_decision_values_around_a_learner_have_a_column_for_each_class(wrap):
+    """Also of the classes that the inner learner has announced, but never seen."""
+    y = (X[:, 0] > 0).astype(int)
+    inner = ActiveLearner(LogisticRegression(), RandomSelector(), classes=[0, 1, 2]).fit(X, y)
+    for classes in ([0, 1, 2], [0, 1, 2, 3]):
+        outer = ActiveLearner(wrap(inner), RandomSelector(), classes=classes).fit(X, y)
+        values = outer.decision_function(X)
+        np.testing.assert_array_equal(values[:, :3], inner.decision_function(X))
+        assert (values[:, 2:] == -np.inf).all()
+
+
 def test_a_selector_that_needs_probabilities_says_what_to_do():
     with pytest.raises(ValueError, match=r"predict_proba.*CalibratedClassifierCV"):
         fitted(LinearSVC(), EntropySelector()).query(X[POOL], 2)

@@ -448,6 +448,12 @@ def test_a_crafted_file_names_no_folder_of_pickles(kind):
     assert saving._Unpacker([], {}, {}, "path", None).unpack(crafted).memory is None
 
 
+def test_a_crafted_search_names_no_folder_of_pickles():
+    grid = {"memory": ["folder", None], "clf__memory": "folder", "clf__C": [1, "memory"]}
+    unpacked = saving._Unpacker([], {}, {}, "path", None).unpack(grid)
+    assert unpacked == {"memory": [None, None], "clf__memory": None, "clf__C": [1, "memory"]}
+
+
 @pytest.mark.parametrize("share", [0, 0.1, 0.5, 0.99, 0.99999])
 def test_a_truncated_file_is_damaged(share, saved_file, tmp_path):
     data = saved_file.read_bytes()

@@ -154,6 +154,20 @@ def test_vaal_reads_a_lazy_pool_a_few_times_not_in_every_step():
     assert sum(pool.read) <= 4 * len(POOL)
 
 
+def test_vaal_holds_few_rows_of_a_lazy_pool_whatever_its_batches_are(monkeypatch):
+    sizes = []
+
+    def watched(X, rows):
+        if isinstance(X, Watched):
+            sizes.append(len(rows))
+        return take_rows(X, rows)
+
+    monkeypatch.setattr("skvaball.selectors._vaal.LAZY_ROWS", 200)
+    monkeypatch.setattr("skvaball.selectors._vaal.take_rows", watched)
+    VAALSelector(max_iter=20, batch_size=64, random_state=0).fit_pool(LABELED, Y, Watched())
+    assert sizes == [len(POOL)] + [3 * 64] * 7  # for the standardization, and for the steps
+
+
 @pytest.mark.parametrize("block", [1, 7, 64, 1000])
 def test_chunks_have_one_size_whatever_the_blocks_are(block):
     chunks = list(iter_chunks(Watched(chunks=(block, 64)), 64))

@@ -132,6 +132,15 @@ def test_a_rule_that_is_resumed_at_the_start_forgets_its_other_run():
     assert not rule.stopped_
 
 
+def test_a_rule_that_cannot_be_resumed_is_as_it_was():
+    rule = StablePredictions(window=1, n_stop=10, random_state=0)
+    rule.should_stop(learner(), X[20:])
+    before = dict(vars(rule))
+    with pytest.raises(ValueError, match="features"):
+        rule.resume([1.0], learner(), X[:, :2])
+    assert vars(rule) == before
+
+
 def test_the_stop_set_is_drawn_once_from_the_first_pool():
     rule = StablePredictions(n_stop=10, random_state=0)
     rule.should_stop(learner(), X[20:])

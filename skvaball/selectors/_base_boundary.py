@@ -108,6 +108,8 @@ class BASESelector(QuerySelector):
         "distance": [StrOptions({"auto", "feature", "probability"})],
     }
 
+    _needs = ("predict_proba", "decision_function")
+
     def __init__(
         self,
         estimator: Any = None,
@@ -121,14 +123,6 @@ class BASESelector(QuerySelector):
             estimator, classes=classes, missing_label=missing_label, random_state=random_state
         )
         self.distance = distance
-
-    def _check_needs(self, estimator: Any) -> None:
-        if not hasattr(estimator, "predict_proba") and not hasattr(estimator, "decision_function"):
-            raise ValueError(
-                "BASESelector needs a classifier with predict_proba or decision_function, and "
-                f"{type(estimator).__name__} has neither. Use one that has, or wrap it in "
-                "sklearn.calibration.CalibratedClassifierCV."
-            )
 
     def _fit_pool(self, X_labeled: Any, codes: np.ndarray, X_pool: Any) -> None:
         weights = None if self.distance == "probability" else self._find_weights(X_labeled)

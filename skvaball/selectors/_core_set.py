@@ -131,7 +131,12 @@ class CoreSetSelector(QuerySelector):
 
     def _fit_pool(self, X_labeled: Any, codes: np.ndarray, X_pool: Any) -> None:
         self._reader = FeatureReader(
-            self._view, self.layers, self.batch_size, n_jobs=self.n_jobs, memory=self.memory
+            self._view,
+            self.layers,
+            self.batch_size,
+            n_jobs=self.n_jobs,
+            memory=self.memory,
+            predictions=None,
         )
         self.centers_ = self._reader.read(X_labeled).values
 

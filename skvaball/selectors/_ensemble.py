@@ -14,7 +14,7 @@ from skorch import NeuralNet
 from skvaball.selectors._disagreement import MEASURES
 from skvaball.selectors.base import QuerySelector, top_positions
 from skvaball.utils.classifiers import CHUNK_ROWS, ClassifierView, fit_classifier, is_frozen
-from skvaball.utils.random import derive_seed
+from skvaball.utils.random import derive_seed, set_random_states
 from skvaball.utils.rows import iter_chunks, take_rows
 
 #: Rows given to a raw skorch net at once.
@@ -204,18 +204,9 @@ class EnsembleSelector(QuerySelector):
 
 
 def _fit_member(estimator: Any, X: Any, y: np.ndarray, classes: np.ndarray, seed: int) -> Any:
-    return fit_classifier(_reseeded(estimator, seed), X, y, classes, seed)
-
-
-def _reseeded(estimator: Any, seed: int) -> Any:
-    """Clone with new seeds, also where one was set: with equal seeds members would be alike."""
-    model = clone(estimator)
-    names = [
-        name
-        for name in model.get_params(deep=True)
-        if name == "random_state" or name.endswith("__random_state")
-    ]
-    return model.set_params(**{name: derive_seed(seed, name) for name in names})
+    # Also where a seed was set: with equal seeds members would be alike.
+    reseeded = set_random_states(clone(estimator), seed, anew=True)
+    return fit_classifier(reseeded, X, y, classes, seed)
 
 
 def _bootstrap_rows(codes: np.ndarray, seed: int) -> np.ndarray:

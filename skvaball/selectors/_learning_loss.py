@@ -286,7 +286,7 @@ class LearningLossSelector(QuerySelector):
             self.losses_ = _cross_entropy(self._view.predict_proba(X_labeled), codes)
         else:
             self.losses_ = self._held_out_losses(X_labeled, codes)
-        self._reader = FeatureReader(self._view, self.layers, self.batch_size)
+        self._reader = FeatureReader(self._view, self.layers, self.batch_size, predictions=None)
         labeled = self._reader.read(X_labeled)
         pool = labeled if X_pool is X_labeled else self._reader.read(X_pool)
         self._mean, self._scale = standardization(pool.values)

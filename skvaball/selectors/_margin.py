@@ -59,15 +59,7 @@ class MarginSelector(ProbabilitySelector):
     array([3])
     """
 
-    _needs = None  # _check_needs says what it needs
-
-    def _check_needs(self, estimator: Any) -> None:
-        if not hasattr(estimator, "predict_proba") and not hasattr(estimator, "decision_function"):
-            raise ValueError(
-                "MarginSelector needs a classifier with predict_proba or decision_function, "
-                f"and {type(estimator).__name__} has neither. Use one that has, or wrap it in "
-                "sklearn.calibration.CalibratedClassifierCV."
-            )
+    _needs = ("predict_proba", "decision_function")
 
     def _of_probabilities(self, probabilities: np.ndarray) -> np.ndarray:
         return -_margin(probabilities)

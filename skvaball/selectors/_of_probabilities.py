@@ -11,7 +11,7 @@ from skvaball.selectors.base import QuerySelector
 class ProbabilitySelector(QuerySelector, ABC):
     """Base of strategies that score a row by its probabilities alone."""
 
-    _needs: str | None = "predict_proba"
+    _needs: str | tuple[str, ...] = "predict_proba"
 
     @abstractmethod
     def _of_probabilities(self, probabilities: np.ndarray) -> np.ndarray:

@@ -156,7 +156,7 @@ class SkactivemlSelector(QuerySelector):
     def _fit_pool(self, X_labeled: Any, codes: np.ndarray, X_pool: Any) -> None:
         self._labeled = _dense(X_labeled), codes.astype(np.float64)
         self._columns = _column_names(X_labeled)
-        self._reader = FeatureReader(self._view, self.layers, self.batch_size)
+        self._reader = FeatureReader(self._view, self.layers, self.batch_size, predictions=None)
         # Before any query: what the strategy needs and cannot be given is an error of fit.
         self._arguments(self._new_strategy())
 
@@ -425,9 +425,8 @@ def _complete(picks: np.ndarray, scores: np.ndarray, n: int) -> np.ndarray:
 
 def _column_names(X: Any) -> list[str] | None:
     """Names of the columns of a data frame, or of a table of pyarrow; None of an array."""
-    if hasattr(X, "columns") and not hasattr(X, "column_names"):
-        return list(X.columns)
-    return list(X.column_names) if hasattr(X, "column_names") else None
+    names = getattr(X, "column_names", getattr(X, "columns", None))
+    return None if names is None else list(names)
 
 
 def _framed(X: np.ndarray, columns: list[str] | None) -> Any:

@@ -4,17 +4,13 @@ from numbers import Real
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import ArrayLike
 from scipy.special import xlogy
 from scipy.stats import rankdata
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
-from sklearn.utils.validation import validate_data
-from torch.utils.data import Dataset
 
 from skvaball.selectors._wrapping import WrappingSelector
-from skvaball.selectors.base import QuerySelector, connect_inner, given_estimator
-from skvaball.utils.classifiers import validates_itself
+from skvaball.selectors.base import QuerySelector, connect_inner
 from skvaball.utils.random import derive_seed
 
 #: How far below zero, relative to the largest score, rounding may put a score of zero.
@@ -163,12 +159,10 @@ class StochasticBatchSelector(WrappingSelector):
 
     # -- input: what the inner selector takes --------------------------------------------
 
-    def _check_rows(self, X: Any, *, reset: bool) -> Any:
-        _, estimator = given_estimator(self)
-        if estimator is None or isinstance(X, Dataset) or not validates_itself(estimator):
-            return super()._check_rows(X, reset=reset)
-        validate_data(self, X, reset=reset, skip_check_array=True)
-        return X.tocsr() if sp.issparse(X) else X
+    def _leaves_rows_to_estimator(self) -> bool:
+        if self.estimator is not None:
+            return super()._leaves_rows_to_estimator()
+        return bool(self.selector._leaves_rows_to_estimator())
 
     def _accepts(self, tag: str) -> bool:
         if self.estimator is not None:

@@ -1,7 +1,7 @@
 """Variational adversarial active learning (Sinha et al. 2019)."""
 
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import islice, pairwise
 from numbers import Integral, Real
 from typing import Any
 
@@ -24,8 +24,8 @@ from skvaball.vab.autoencoder import LOG_VARIANCE_RANGE, gaussian_kl
 PAPER_EPOCHS = 100
 #: Pool rows from which the standardization is taken.
 STATISTICS_ROWS = 4096
-#: Batches that are read together of a lazy array.
-LAZY_BATCHES = 64
+#: Rows that are read together of a lazy array.
+LAZY_ROWS = 4096
 #: Units of the hidden layers of the perceptrons.
 N_UNITS = 128
 #: Channels of the first convolution; each one after it doubles them, up to the maximum.
@@ -232,7 +232,8 @@ class VAALSelector(QuerySelector):
     unlabeled rows it has nothing to tell apart, and scores are close to 0.5.
 
     Costs ``max_iter`` training steps, whatever the size of the pool, and one pass of the
-    encoder over the pool. The pool is read batch by batch.
+    encoder over the pool. The pool is read batch by batch; of a
+    lazy array, whose blocks are read whole, 4096 rows at a time.
 
     References
     ----------
@@ -407,10 +408,12 @@ def _rows_of_batches(X: Any, batches: Iterator[np.ndarray]) -> Iterator[Any]:
 
     Of a lazy array, whose blocks are read whole, those of many batches at once.
     """
-    while True:
-        positions = [next(batches) for _ in range(LAZY_BATCHES if is_lazy(X) else 1)]
-        rows = take_rows(X, np.concatenate(positions))
-        if len(positions) == 1:
-            yield rows
-        else:
-            yield from np.split(rows, np.cumsum([len(batch) for batch in positions])[:-1])
+    for batch in batches:
+        if not is_lazy(X):
+            yield take_rows(X, batch)
+            continue
+        together = [batch, *islice(batches, max(1, LAZY_ROWS // len(batch)) - 1)]
+        # No name is left with the rows while the next ones are read.
+        yield from np.split(
+            take_rows(X, np.concatenate(together)), np.cumsum([len(b) for b in together])[:-1]
+        )

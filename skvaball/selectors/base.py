@@ -24,9 +24,9 @@ from skvaball.utils.classifiers import (
     check_classifier,
     check_instance,
     fit_classifier,
-    innermost,
     is_fitted,
     is_skorch,
+    judge_of_rows,
     unwrap,
     validates_itself,
 )
@@ -113,8 +113,9 @@ class QuerySelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         "random_state": ["random_state"],
     }
 
-    #: What the strategy asks of its classifier: a method beyond fit and predict, or None.
-    _needs: str | None = None
+    #: What the strategy asks of its classifier beyond fit and predict: a method, or several of
+    #: which it must have one.
+    _needs: str | tuple[str, ...] = ()
     #: Whether the strategy needs a classifier; if not, none is fitted for it.
     _uses_estimator: bool = True
 
@@ -265,9 +266,10 @@ class QuerySelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
 
     def _check_needs(self, estimator: Any) -> None:
         """Refuse a classifier or options that cannot work, before anything is trained."""
-        if self._needs is not None and not hasattr(estimator, self._needs):
+        needs = (self._needs,) if isinstance(self._needs, str) else self._needs
+        if needs and not any(hasattr(estimator, name) for name in needs):
             raise ValueError(
-                f"{type(self).__name__} needs a classifier with {self._needs}, which "
+                f"{type(self).__name__} needs a classifier with {' or '.join(needs)}, which "
                 f"{type(estimator).__name__} does not have. Use one that has, or wrap it in "
                 "sklearn.calibration.CalibratedClassifierCV."
             )
@@ -453,7 +455,7 @@ class QuerySelector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         if tag == "allow_nan" and self._reads_features and not self._leaves_rows_to_estimator():
             return False
         # Searches and other wrappers do not say that what is in them takes gaps.
-        judges = (self.estimator, innermost(self.estimator))
+        judges = (self.estimator, judge_of_rows(self.estimator))
         return any(getattr(get_tags(judge).input_tags, tag) for judge in judges)
 
     def __sklearn_tags__(self) -> Tags:
@@ -506,8 +508,11 @@ def connect_inner(
     selector: QuerySelector, estimator: Any, classes: np.ndarray, seed: int
 ) -> QuerySelector:
     """As :func:`connect`, for a selector inside another: a fitted classifier stays fitted."""
+    name, own = _given_estimator(selector)
+    if classes is not None and own is not None and is_fitted(own) and not is_skorch(own):
+        # It may know classes that no label has, and that the selector around has not.
+        classes = resolve_classes(None, classes, np.asarray(own.classes_))
     inner: QuerySelector = connect(selector, estimator, classes, seed)
-    name, own = given_estimator(selector)
     if own is not None:
         # The clone that connect made is unfitted, and would be fitted again.
         inner.set_params(**{name: own})
@@ -515,7 +520,7 @@ def connect_inner(
     return inner
 
 
-def given_estimator(selector: Any) -> tuple[str, Any]:
+def _given_estimator(selector: Any) -> tuple[str, Any]:
     """The estimator given to a selector, or else to the one inside it: parameter and value."""
     name = "estimator"
     while getattr(selector, "estimator", None) is None and hasattr(selector, "selector"):

@@ -9,6 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skvaball.utils.random import derive_seed, draw_seed
 from skvaball.utils.rows import n_rows, take_rows
+from skvaball.utils.state import unchanged_on_error
 
 
 class StoppingRule(BaseEstimator):
@@ -125,12 +126,13 @@ class StoppingRule(BaseEstimator):
         """
         self._validate_params()
         values = [float(value) for value in values]
-        for name in [name for name in vars(self) if name.endswith("_")]:
-            delattr(self, name)  # what is left of another run
-        if values:
-            self._resume(learner, X_first_pool)
-        self.values_ = values
-        self.stopped_ = bool(values) and bool(self._decide(values))
+        with unchanged_on_error(self):
+            for name in [name for name in vars(self) if name.endswith("_")]:
+                delattr(self, name)  # what is left of another run
+            if values:
+                self._resume(learner, X_first_pool)
+            self.values_ = values
+            self.stopped_ = bool(values) and bool(self._decide(values))
         return self
 
     def _measure(self, learner: Any, X_pool: Any) -> float:

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 from sklearn.base import MetaEstimatorMixin, clone
-from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import BaseEnsemble, HistGradientBoostingClassifier
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
@@ -34,48 +33,63 @@ CHUNK_ROWS = 4096
 SUM_TOLERANCE = 1e-2
 
 
-def unwrap(estimator: Any) -> tuple[list[Any], Any]:
-    """Split an estimator into the transformers in front and the classifier at the end.
+def nested(estimator: Any, *, through_meta: bool = False) -> Iterator[Any]:
+    """An estimator and all that is in it, from the outside in.
 
-    Pipelines (imbalanced-learn's too: samplers act in training only), frozen
-    estimators, search objects and learners are opened, however they are nested.
+    Pipelines (imbalanced-learn's too), frozen estimators, search objects and learners are
+    opened, however they are nested.
 
     Parameters
     ----------
     estimator : estimator
         Fitted or not.
+    through_meta : bool, default=False
+        Whether to open what predicts otherwise than what is in it as well, such as a
+        calibration. Not ensembles, which train many.
+
+    Yields
+    ------
+    estimators
+    """
+    yield estimator
+    while (estimator := _inside(estimator, through_meta=through_meta)) is not None:
+        yield estimator
+
+
+def _inside(estimator: Any, *, through_meta: bool) -> Any:
+    """What is directly inside a wrapper, fitted if the wrapper is; None of what wraps nothing."""
+    if isinstance(estimator, Pipeline):
+        return estimator.steps[-1][1]
+    if isinstance(estimator, FrozenEstimator):  # first: it hands every attribute on
+        return estimator.estimator
+    if isinstance(estimator, BaseSearchCV):
+        return getattr(estimator, "best_estimator_", estimator.estimator)
+    if hasattr(estimator, "wrapped_classifier"):  # a fitted learner or simulator
+        return estimator.wrapped_classifier
+    is_meta = isinstance(estimator, MetaEstimatorMixin) and not isinstance(estimator, BaseEnsemble)
+    if through_meta and is_meta:
+        return getattr(estimator, "estimator", getattr(estimator, "learner", None))
+    return None
+
+
+def unwrap(estimator: Any) -> tuple[list[Any], Any]:
+    """Split an estimator into the transformers in front and the classifier at the end.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Fitted or not; see :func:`nested` for what is opened.
 
     Returns
     -------
     transformers : list of estimators
+        Without samplers, which act in training only.
     classifier : estimator
     """
-    transformers: list[Any] = []
-    while True:
-        if isinstance(estimator, Pipeline):
-            for _, step in estimator.steps[:-1]:
-                if step not in (None, "passthrough") and not hasattr(step, "fit_resample"):
-                    transformers.append(step)
-            estimator = estimator.steps[-1][1]
-        elif isinstance(estimator, FrozenEstimator):
-            estimator = estimator.estimator
-        elif isinstance(estimator, BaseSearchCV):
-            estimator = getattr(estimator, "best_estimator_", estimator.estimator)
-        elif hasattr(estimator, "wrapped_classifier"):  # ActiveLearner, ActiveLearningSimulator
-            estimator = estimator.wrapped_classifier
-        else:
-            return transformers, estimator
-
-
-def _without_wrappers(estimator: Any) -> Any:
-    """What is in a learner, a simulator or a FrozenEstimator; it knows the classes it has seen."""
-    while True:
-        if isinstance(estimator, FrozenEstimator):
-            estimator = estimator.estimator
-        elif hasattr(estimator, "wrapped_classifier"):
-            estimator = estimator.wrapped_classifier
-        else:
-            return estimator
+    parts = list(nested(estimator))
+    steps = [step for part in parts if isinstance(part, Pipeline) for _, step in part.steps[:-1]]
+    kept = [s for s in steps if s not in (None, "passthrough") and not hasattr(s, "fit_resample")]
+    return kept, parts[-1]
 
 
 def is_skorch(estimator: Any) -> bool:
@@ -83,20 +97,15 @@ def is_skorch(estimator: Any) -> bool:
     return isinstance(unwrap(estimator)[1], NeuralNet)
 
 
-def innermost(estimator: Any) -> Any:
-    """What is in wrappers that hand their rows on: a Pipeline, or the classifier itself."""
-    while True:
-        inner = None
-        if isinstance(estimator, FrozenEstimator | MetaEstimatorMixin):
-            inner = getattr(estimator, "estimator", getattr(estimator, "learner", None))
-        if inner is None or isinstance(estimator, BaseEnsemble):  # these check their rows
-            return estimator
-        estimator = inner
+def judge_of_rows(estimator: Any) -> Any:
+    """What decides which rows are good input: a Pipeline, or the classifier itself."""
+    parts = list(nested(estimator, through_meta=True))
+    return next((part for part in parts if isinstance(part, Pipeline)), parts[-1])
 
 
 def validates_itself(estimator: Any) -> bool:
     """Whether the estimator's own steps decide what input is good (text, missing values...)."""
-    return isinstance(innermost(estimator), Pipeline)
+    return isinstance(judge_of_rows(estimator), Pipeline)
 
 
 def check_instance(parameter: str, value: Any) -> None:
@@ -123,9 +132,9 @@ def is_fitted(estimator: Any) -> bool:
     """Whether an estimator can predict as it is."""
     if isinstance(estimator, BaseSearchCV) and not hasattr(estimator, "best_estimator_"):
         return False  # also around a net that is trained already
-    if isinstance(unwrap(estimator)[1], NeuralNet) and not unwrap(estimator)[0]:
-        net = unwrap(estimator)[1]
-        return bool(getattr(net, "initialized_", False)) and len(net.history) > 0
+    transformers, classifier = unwrap(estimator)
+    if isinstance(classifier, NeuralNet) and not transformers:
+        return bool(getattr(classifier, "initialized_", False)) and len(classifier.history) > 0
     try:
         check_is_fitted(estimator)
     except NotFittedError:
@@ -135,14 +144,7 @@ def is_fitted(estimator: Any) -> bool:
 
 def is_frozen(estimator: Any) -> bool:
     """Whether clones of a classifier cannot be trained anew."""
-    while not isinstance(estimator, FrozenEstimator):
-        if isinstance(estimator, Pipeline):
-            estimator = estimator.steps[-1][1]
-        elif isinstance(estimator, BaseSearchCV | CalibratedClassifierCV):
-            estimator = estimator.estimator
-        else:
-            return False
-    return True
+    return any(isinstance(part, FrozenEstimator) for part in nested(estimator, through_meta=True))
 
 
 def device_of(estimator: Any) -> str:
@@ -186,6 +188,11 @@ def network_array(X: Any) -> np.ndarray:
     return np.ascontiguousarray(X, dtype=np.float32)
 
 
+def _hands_on(estimator: Any) -> bool:
+    """Whether an estimator only passes on what another one predicts."""
+    return isinstance(estimator, FrozenEstimator) or hasattr(estimator, "wrapped_classifier")
+
+
 class ClassifierView:
     """Predictions of a fitted classifier in the codes of one list of classes.
 
@@ -198,7 +205,8 @@ class ClassifierView:
     """
 
     def __init__(self, estimator: Any, classes: np.ndarray) -> None:
-        self.estimator = _without_wrappers(estimator)
+        # Not a learner or a FrozenEstimator, which hand on what is said by what is in them.
+        self.estimator = next(part for part in nested(estimator) if not _hands_on(part))
         self.classes = classes
         self.transformers, self.classifier = unwrap(estimator)
 

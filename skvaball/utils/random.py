@@ -46,21 +46,21 @@ def derive_seed(seed: int, *purpose: str | int) -> int:
     return int.from_bytes(digest, "little") % _MAX_SEED
 
 
-def set_random_states(estimator: Any, seed: int) -> Any:
+def set_random_states(estimator: Any, seed: int, *, anew: bool = False) -> Any:
     """Give every nested ``random_state`` that is None a seed of its own.
 
-    A seed that the user has set is kept. Returns the estimator, which must be a clone: the
-    splitters in it, which have no parameters to set, are changed.
+    A seed that is set is kept, unless ``anew``. Returns the estimator, which must be a clone:
+    the splitters in it, which have no parameters to set, are changed.
     """
     params = sorted(estimator.get_params(deep=True).items())
     seeds = {
         name: derive_seed(seed, name)
         for name, value in params
-        if value is None and (name == "random_state" or name.endswith("__random_state"))
+        if (value is None or anew) and (name == "random_state" or name.endswith("__random_state"))
     }
     for name, value in params:
         shuffled = hasattr(value, "split") and getattr(value, "shuffle", True) is True
-        if shuffled and getattr(value, "random_state", 0) is None:
+        if shuffled and hasattr(value, "random_state") and (value.random_state is None or anew):
             value.random_state = derive_seed(seed, name)
     return estimator.set_params(**seeds) if seeds else estimator
 

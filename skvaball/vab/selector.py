@@ -543,6 +543,7 @@ class VaBQuerySelector(QuerySelector):
     def _fit_pool(self, X_labeled: Any, codes: np.ndarray, X_pool: Any) -> Features | None:
         self.timings_: dict[str, float] = {}
         block_sizes = self._block_sizes()
+        asks_probabilities = self.classifier_weight > 0 or self.temperature == "calibrated"
         with self._timed("features"):
             self._reader = FeatureReader(
                 self._view,
@@ -550,7 +551,7 @@ class VaBQuerySelector(QuerySelector):
                 self.batch_size,
                 n_jobs=self.n_jobs,
                 memory=self.memory,
-                probabilities=self.classifier_weight > 0 or self.temperature == "calibrated",
+                predictions="probabilities" if asks_probabilities else "codes",
             )
             labeled = self._reader.read(X_labeled)
             sample = self._sample(n_rows(X_pool))
