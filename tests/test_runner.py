@@ -55,7 +55,7 @@ def test_scores_are_those_of_a_run_by_hand(finished):
     split = make_split(protocol, 1)
     key = RunKey("fast", "none", "margin", 1)
     strategy = runner_module.find_strategies(protocol, ["margin"])[0]
-    settings = runner_module.RunSettings("", None, "cpu", 1)
+    settings = runner_module.RunSettings("", None, "cpu", 1, {})
     simulator = runner_module._make_simulator(protocol, key, strategy, settings, 0)
     simulator.fit(split.X_train, split.y_train)
     predicted = simulator.predict(split.X_test)
@@ -226,7 +226,7 @@ def test_a_worker_without_the_store_does_not_make_another_one(tmp_path):
     mine = fast_protocol(tmp_path)
     (strategy,) = runner_module.find_strategies(mine, ["random"])
     key, store = RunKey("fast", "none", "random", 0), tmp_path / "elsewhere" / "r.db"
-    settings = runner_module.RunSettings(str(store), None, "cpu", 1)
+    settings = runner_module.RunSettings(str(store), None, "cpu", 1, {})
     with pytest.raises(FileNotFoundError, match="no store of results"):
         runner_module._run(mine, key, strategy, settings, wait=False)
     assert not store.exists()
@@ -298,8 +298,8 @@ def test_settings_that_another_process_has_entered_meanwhile_are_not_mixed(tmp_p
     mine = fast_protocol(tmp_path)
     (strategy,) = runner_module.find_strategies(mine, ["margin"])
     key, store = RunKey("fast", "none", "margin", 0), ResultStore(tmp_path / "r.db")
-    settings = runner_module.RunSettings(str(store.path), None, "cpu", 1)
-    runner_module._enter(mine, {"margin": strategy}, [key], store, settings)
+    content = runner_module._enter(mine, {"margin": strategy}, [key], store, None)
+    settings = runner_module.RunSettings(str(store.path), None, "cpu", 1, content)
     other = key._replace(seed=1)
     store.add_run(other, 3, {"selector": "other"})
     store.add_round(other, entry(), ENVIRONMENT)
@@ -312,9 +312,8 @@ def test_a_protocol_that_another_process_has_entered_meanwhile_is_not_mixed(tmp_
     other = fast_protocol(tmp_path, FAST.replace("max_epochs = 4", "max_epochs = 5"))
     (strategy,) = runner_module.find_strategies(mine, ["margin"])
     key, store = RunKey("fast", "none", "margin", 0), ResultStore(tmp_path / "r.db")
-    settings = runner_module.RunSettings(str(store.path), None, "cpu", 1)
-    content = runner_module._enter(mine, {"margin": strategy}, [key], store, settings)
-    settings = settings._replace(content=content)
+    content = runner_module._enter(mine, {"margin": strategy}, [key], store, None)
+    settings = runner_module.RunSettings(str(store.path), None, "cpu", 1, content)
     run(other, ["random"], [0], store.path)
     with pytest.raises(ValueError, match=r"another protocol named 'fast': they differ in training"):
         runner_module._run(mine, key, strategy, settings, wait=True)
@@ -324,7 +323,7 @@ def test_the_data_may_be_named_from_where_one_stands(tmp_path, monkeypatch):
     """The workers of a cluster stand elsewhere."""
     monkeypatch.chdir(tmp_path)
     seen = []
-    monkeypatch.setattr(runner_module, "_enter", lambda *args: seen.append(args[-1].folder))
+    monkeypatch.setattr(runner_module, "_enter", lambda *args: seen.append(args[-1]))
     monkeypatch.setattr(runner_module, "Parallel", lambda **_: lambda tasks: [])
     list(
         run_protocol(fast_protocol(tmp_path), ["random"], [0], ResultStore("r.db"), folder="neu64")

@@ -17,8 +17,9 @@ from sklearn.linear_model import LogisticRegression
 from torch import nn
 from torch.distributions import Normal, kl_divergence
 
+from skvaball.networks._variational import gaussian_kl
 from skvaball.vab import VaBQuerySelector
-from skvaball.vab.autoencoder import ClassMaskedELBO, ClassMaskedVAE, VAEOutput, gaussian_kl
+from skvaball.vab.autoencoder import ClassMaskedELBO, ClassMaskedVAE, VAEOutput
 from skvaball.vab.likelihood import (
     VECTORS_PER_CHUNK,
     MaskedDecoder,

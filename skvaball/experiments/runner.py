@@ -65,15 +65,15 @@ class RunSettings(NamedTuple):
         Where networks are trained.
     threads : int
         Threads of a run; results depend on it in the last digits.
-    content : dict or None
-        What the store has of the protocol; None if that was not entered by this call.
+    content : dict
+        What the store has of the protocol.
     """
 
     store: str
     folder: str | None
     device: str
     threads: int
-    content: dict[str, Any] | None = None
+    content: dict[str, Any]
 
 
 def run_protocol(
@@ -151,7 +151,6 @@ def run_protocol(
     chosen = {strategy.name: strategy for strategy in find_strategies(protocol, strategies)}
     # Absolute: the workers of a cluster have folders of their own.
     where = None if folder is None else str(Path(folder).resolve())
-    settings = RunSettings(str(store.path.resolve()), where, device, threads)
     keys = [
         RunKey(protocol.name, balance, name, int(seed))
         for seed in seeds
@@ -160,7 +159,8 @@ def run_protocol(
     ]
     if not keys:
         raise ValueError("There is nothing to run: name at least one strategy and one seed.")
-    settings = settings._replace(content=_enter(protocol, chosen, keys, store, settings))
+    content = _enter(protocol, chosen, keys, store, where)
+    settings = RunSettings(str(store.path.resolve()), where, device, threads, content)
     # In the second pass those that another process was busy with are waited for.
     for wait in (False, True):
         tasks = [delayed(_run)(protocol, key, chosen[key.strategy], settings, wait) for key in keys]
@@ -180,7 +180,7 @@ def _enter(
     strategies: dict[str, Strategy],
     keys: list[RunKey],
     store: ResultStore,
-    settings: RunSettings,
+    folder: str | None,
 ) -> dict[str, Any]:
     """Enter protocol and runs; what does not fit is found before anything is run.
 
@@ -188,7 +188,7 @@ def _enter(
     """
     # Of seed 0, whichever are run: the store must have the same protocol for all of them.
     # And data that do not depend on the seed are in the cache before the workers ask.
-    split = make_split(protocol, 0, settings.folder)
+    split = make_split(protocol, 0, folder)
     _check_fit(protocol, strategies, split)
     counts = np.bincount(split.y_train, minlength=len(split.class_names))
     content = {
@@ -305,8 +305,7 @@ def _play(
         }
         gallery = _gallery(simulator.learner_, split, entry, protocol.metrics.gallery)
         # Once more: another process may have entered other settings in the meantime.
-        if settings.content is not None:
-            store.add_protocol(protocol.name, settings.content)
+        store.add_protocol(protocol.name, settings.content)
         store.add_run(key, strategy.rounds_after_start(protocol) + 1, strategy.config)
         store.add_round(key, entry, describe_environment(), gallery)
 

@@ -34,8 +34,16 @@ from skvaball.vab import VaBQuerySelector
 
 #: Parameters of selectors that results do not depend on, or that the runner sets.
 RUNTIME_PARAMS = frozenset(
-    {"estimator", "classes", "missing_label", "random_state", "device", "n_jobs", "memory"}
-    | {"verbose"}
+    [
+        "classes",
+        "device",
+        "estimator",
+        "memory",
+        "missing_label",
+        "n_jobs",
+        "random_state",
+        "verbose",
+    ]
 )
 #: Makes the selector of a strategy from its parameters.
 SELECTORS: dict[str, Callable[..., QuerySelector]] = {

@@ -14,11 +14,11 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from torch import nn
 from torch.nn import functional as F
 
+from skvaball.networks._variational import LOG_VARIANCE_RANGE, gaussian_kl, perceptron
 from skvaball.selectors.base import QuerySelector
 from skvaball.utils.loading import standardization
 from skvaball.utils.random import derive_seed, isolated_generators
 from skvaball.utils.rows import is_lazy, iter_chunks, n_rows, take_rows, to_array
-from skvaball.vab.autoencoder import LOG_VARIANCE_RANGE, gaussian_kl
 
 #: Passes over the labeled rows, as in the paper.
 PAPER_EPOCHS = 100
@@ -26,8 +26,8 @@ PAPER_EPOCHS = 100
 STATISTICS_ROWS = 4096
 #: Rows that are read together of a lazy array.
 LAZY_ROWS = 4096
-#: Units of the hidden layers of the perceptrons.
-N_UNITS = 128
+#: Widths of the hidden layers of the perceptrons.
+HIDDEN = (128, 128)
 #: Channels of the first convolution; each one after it doubles them, up to the maximum.
 N_CHANNELS = 16
 MAX_CHANNELS = 128
@@ -48,8 +48,8 @@ class PerceptronVAE(nn.Module):
 
     def __init__(self, shape: tuple[int, ...], latent_dim: int) -> None:
         super().__init__()
-        self.encoder = _perceptron(shape[0], 2 * latent_dim)
-        self.decoder = _perceptron(latent_dim, shape[0])
+        self.encoder = perceptron([shape[0], *HIDDEN, 2 * latent_dim])
+        self.decoder = perceptron([latent_dim, *HIDDEN, shape[0]])
 
     def encode(self, X: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean and log-variance of the latent posterior, (n, latent_dim) each."""
@@ -106,16 +106,6 @@ class ConvolutionalVAE(nn.Module):
         for layer, size in zip(self.up, self.sizes[-2::-1], strict=True):
             maps = layer(F.interpolate(torch.relu(maps), size=size))
         return maps
-
-
-def _perceptron(n_inputs: int, n_outputs: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Linear(n_inputs, N_UNITS),
-        nn.ReLU(),
-        nn.Linear(N_UNITS, N_UNITS),
-        nn.ReLU(),
-        nn.Linear(N_UNITS, n_outputs),
-    )
 
 
 def negative_elbo(
@@ -306,7 +296,7 @@ class VAALSelector(QuerySelector):
         with isolated_generators(derive_seed(self._seed, "networks"), str(self.device)):
             kind = ConvolutionalVAE if len(shape) == 3 else PerceptronVAE
             self.vae_ = kind(shape, self.latent_dim).to(self.device)
-            self.discriminator_ = _perceptron(self.latent_dim, 1).to(self.device)
+            self.discriminator_ = perceptron([self.latent_dim, *HIDDEN, 1]).to(self.device)
             self._train(X_labeled, X_pool, int(steps), rng)
         self.vae_.eval()
         self.discriminator_.eval()

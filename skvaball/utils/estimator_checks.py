@@ -26,11 +26,11 @@ from skvaball.selectors.base import QuerySelector
 N_LABELED = 24
 N_POOL = 40
 
-#: Makes the data of the checks: rows, labels as strings.
 _CLASSES = np.array(["cat", "dog", "eel"])
 
 
 def _data(n: int = N_LABELED + N_POOL) -> tuple[np.ndarray, np.ndarray]:
+    """Rows, and labels as strings."""
     X, codes = make_blobs(n, n_features=4, centers=3, cluster_std=2.0, random_state=0)
     return X, _CLASSES[codes]
 
@@ -80,7 +80,7 @@ def check_positions(selector: QuerySelector) -> None:
 
 
 def check_best_first(selector: QuerySelector) -> None:
-    """A single pick is the first of the batch; without a batch rule scores fall."""
+    """Without a batch rule scores fall, and a single pick is the first of a batch."""
     X, y, pool = _split()
     positions, scores = _seeded(selector).fit_pool(X, y, pool).select(pool, 7, return_scores=True)
     if _takes_the_highest(selector):

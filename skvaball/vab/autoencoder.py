@@ -8,16 +8,14 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from skvaball.networks._variational import LOG_VARIANCE_RANGE, gaussian_kl, perceptron
+
 #: How strongly a latent value counts as active, by the name of the option (Eq. 7 is "square").
 ACTIVITIES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "square": torch.square,
     "abs": torch.abs,
     "sigmoid": torch.sigmoid,
 }
-
-#: Bound on the log-variances of the encoder: exp stays finite in float32 and
-#: a posterior narrower than exp(-5) of the prior's width carries no more information.
-LOG_VARIANCE_RANGE = (-10.0, 10.0)
 
 
 class VAEOutput(NamedTuple):
@@ -29,18 +27,6 @@ class VAEOutput(NamedTuple):
     log_variance: torch.Tensor  # (n, n_latent)
     class_logits: torch.Tensor  # (n, n_classes): minus the activity of each class block
     kept: torch.Tensor | None  # (n, n_latent) 0/1, None when nothing was masked
-
-
-def gaussian_kl(mean: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:
-    """KL divergence of N(mean, exp(log_variance)) from N(0, 1), value by value."""
-    return 0.5 * (mean.square() + log_variance.exp() - log_variance - 1.0)
-
-
-def _perceptron(widths: Sequence[int]) -> nn.Sequential:
-    layers: list[nn.Module] = []
-    for n_in, n_out in pairwise(widths):
-        layers += [nn.Linear(n_in, n_out), nn.ReLU()]
-    return nn.Sequential(*layers[:-1])
 
 
 class TapProjection(nn.Module):
@@ -123,8 +109,8 @@ class ClassMaskedVAE(nn.Module):
         self.projection = TapProjection(tap_widths, n_units)
         self.projection.requires_grad_(projection == "learned")
         n_projected = self.projection.n_outputs
-        self.encoder = _perceptron([n_projected, *hidden, 2 * n_latent])
-        self.decoder = _perceptron([n_latent, *hidden, n_projected])
+        self.encoder = perceptron([n_projected, *hidden, 2 * n_latent])
+        self.decoder = perceptron([n_latent, *hidden, n_projected])
         membership = torch.repeat_interleave(
             torch.arange(self.n_classes), torch.tensor(self.block_sizes)
         )

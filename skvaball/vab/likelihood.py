@@ -26,7 +26,8 @@ from scipy.stats import norm, qmc
 from torch import nn
 
 from skvaball.features import Features
-from skvaball.vab.autoencoder import ClassMaskedVAE, gaussian_kl
+from skvaball.networks._variational import gaussian_kl
+from skvaball.vab.autoencoder import ClassMaskedVAE
 
 #: Decoded vectors held at once: small enough for the caches, large enough for the products.
 VECTORS_PER_CHUNK = 2048

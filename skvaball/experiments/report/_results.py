@@ -107,10 +107,6 @@ class Results:
         finished = self.runs.loc[self.runs["finished"].astype(bool), KEYS]
         return self.of(setting).merge(finished, on=KEYS)
 
-    def runs_of(self, setting: Setting) -> pd.DataFrame:
-        """The runs of one setting."""
-        return _select(self.runs, setting)
-
     def title(self, protocol: str) -> str:
         """What a protocol is called in headings, no two alike."""
         titles = {name: self.protocols.get(name, {}).get("title") for name in self.protocol_names()}
