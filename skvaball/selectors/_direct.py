@@ -88,7 +88,7 @@ class DIRECTSelector(RankingSelector):
 
     Sorting costs O(n_classes * n log n), and so does a batch, however large. The lists
     take 24 bytes per row and class. Beyond the predictions, a batch of 500 of 50,000
-    rows and 10 classes took 0.2 s.
+    rows and 10 classes took 0.07 s.
 
     References
     ----------
