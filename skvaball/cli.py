@@ -83,7 +83,7 @@ def demo(
         results = store.rounds()
         console.print(summary_table(results))
         draw_demo(results, store.protocols()["digits"]).savefig(output, dpi=150)
-        console.print(f"{time.perf_counter() - start:.0f} s. Picture: {output}")
+        console.print(f"{time.perf_counter() - start:.0f} s. Picture: {output}", markup=False)
 
 
 def _check_picture(path: Path) -> None:
@@ -181,7 +181,7 @@ def report(
     console = Console()
     for (protocol, balance), numbers in summary(results, **options).items():
         console.print(_report_table(f"{protocol}, balance {balance}", numbers, metric, reference))
-    console.print(f"Page: {page}")
+    console.print(f"Page: {page}", markup=False)
 
 
 @app.command()

@@ -38,6 +38,7 @@ import torch
 from joblib import Memory
 from sklearn import __version__ as sklearn_version
 from sklearn.base import BaseEstimator
+from sklearn.model_selection._search import BaseSearchCV
 from skorch import callbacks, history
 from skorch.setter import optimizer_setter
 from torch import nn, optim
@@ -633,8 +634,6 @@ class _Unpacker:
         if isinstance(value, dict):
             for key, part in value.items():
                 value[key] = self.unpack(part)
-                if isinstance(key, str) and key.split("__")[-1] == "memory":  # of a search
-                    value[key] = _without_folders(value[key])
         elif isinstance(value, list):
             value[:] = [self.unpack(part) for part in value]
         elif isinstance(value, tuple):
@@ -725,16 +724,27 @@ class _Unpacker:
 
 
 def _reset_memory(value: Any) -> None:
-    """Take away a folder of pickles, as with _Memory."""
+    """Take away a folder of pickles, as with _Memory, also one that a search would try."""
     if isinstance(vars(value).get("memory"), str):
         value.memory = None
+    if isinstance(value, BaseSearchCV):
+        for name in ("param_grid", "param_distributions"):
+            if name in vars(value):
+                setattr(value, name, _without_folders(getattr(value, name)))
 
 
-def _without_folders(value: Any) -> Any:
-    """None in place of each folder of pickles."""
-    if isinstance(value, list):
-        return [_without_folders(part) for part in value]
-    return None if isinstance(value, str) else value
+def _without_folders(grid: Any) -> Any:
+    """What a search tries, with None in place of each folder of pickles."""
+    if isinstance(grid, list | tuple):
+        return [_without_folders(part) for part in grid]
+    if not isinstance(grid, dict):
+        return grid
+    return {
+        name: [None if isinstance(choice, str) else choice for choice in choices]
+        if name.split("__")[-1] == "memory" and isinstance(choices, list | tuple | np.ndarray)
+        else choices
+        for name, choices in grid.items()
+    }
 
 
 def _rebuild_frame(record: Any) -> Any:

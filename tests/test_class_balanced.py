@@ -335,6 +335,15 @@ def test_a_fitted_classifier_of_the_inner_selector_may_know_more_classes(wrap):
     alone = MarginSelector(knows_three).fit_pool(X[labeled], y[labeled], X)
     np.testing.assert_array_equal(selector.selector_.score_samples(X), alone.score_samples(X))
     assert selector.classes_.tolist() == [0, 1]
+    with pytest.raises(ValueError, match=r"\[2\] are not among classes"):
+        selector.set_params(classes=[0, 1]).fit_pool(X[labeled], y[labeled], X)
+
+
+@pytest.mark.parametrize("estimator", [LogisticRegression, "lr"])
+def test_an_inner_selector_with_no_classifier_is_refused(estimator):
+    selector = ClassBalancedSelector(MarginSelector(estimator), estimator=LogisticRegression())
+    with pytest.raises((TypeError, ValueError), match=r"is a class; pass an instance|Got 'lr'"):
+        selector.fit_pool(np.eye(4), [0, 1, 0, 1], np.eye(4))
 
 
 def test_needs_probabilities():

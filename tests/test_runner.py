@@ -14,10 +14,11 @@ from experiment_runs import FAST, RESULTS, assert_same_results, fast_protocol, r
 from imblearn.metrics import geometric_mean_score
 from joblib import parallel_config
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, recall_score
+from sklearn.utils import Bunch
 from test_store import ENVIRONMENT, entry
 
 from skvaball.exceptions import NothingLearnedWarning
-from skvaball.experiments import ResultStore, RunKey, make_split, run_protocol
+from skvaball.experiments import ResultStore, RunKey, data, make_split, run_protocol
 from skvaball.experiments import runner as runner_module
 from skvaball.selectors import MarginSelector
 
@@ -216,9 +217,10 @@ def test_a_seed_with_fewer_rows_than_the_others_is_an_error(tmp_path):
     text = FAST.replace("batch = 10", "batch = 192") + '\n[variant]\nname = "+[2]"\n'
     protocol = fast_protocol(tmp_path, text)
     run(protocol, ["random"], [0], tmp_path / "r.db")
-    with pytest.raises(ValueError, match=r"404 in all, but its data have 403 rows"):
-        run(protocol, ["random"], [0, 3], tmp_path / "r.db")
+    with pytest.raises(ValueError, match=r"404 in all, but its data have 403 rows for seed 3"):
+        run(protocol, ["random"], [1, 3], tmp_path / "r.db")
     assert ResultStore(tmp_path / "r.db").runs()["seed"].tolist() == [0]
+    run(protocol, ["full"], [3], tmp_path / "r.db")
 
 
 def test_a_worker_without_the_store_does_not_make_another_one(tmp_path):
@@ -232,17 +234,19 @@ def test_a_worker_without_the_store_does_not_make_another_one(tmp_path):
     assert not store.exists()
 
 
-def test_results_of_changed_data_are_not_mixed(tmp_path, monkeypatch):
+@pytest.mark.parametrize("part", ["images_train", "images_test", "target_train", "target_test"])
+def test_results_of_changed_data_are_not_mixed(part, tmp_path, monkeypatch):
     protocol = fast_protocol(tmp_path)
     run(protocol, ["random"], [0], tmp_path / "r.db")
 
     def changed(*args):
-        split = make_split(*args)
-        images = split.images.copy()
-        images[7, 0, 0, 0] += 1
-        return split._replace(images=images)
+        parts = load_parts(*args)
+        value = np.array(parts[part])
+        value.flat[-1] += 1
+        return Bunch(**{**parts, part: value})
 
-    monkeypatch.setattr(runner_module, "make_split", changed)
+    load_parts = data.load_parts
+    monkeypatch.setattr(data, "load_parts", changed)
     with pytest.raises(ValueError, match="'fast' with other data: not the same images"):
         run(protocol, ["random"], [1], tmp_path / "r.db")
 

@@ -22,8 +22,10 @@ from sklearn.base import BaseEstimator
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import RandomForestClassifier
+from sklearn.feature_extraction import DictVectorizer
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from skorch import NeuralNetClassifier
@@ -449,9 +451,20 @@ def test_a_crafted_file_names_no_folder_of_pickles(kind):
 
 
 def test_a_crafted_search_names_no_folder_of_pickles():
-    grid = {"memory": ["folder", None], "clf__memory": "folder", "clf__C": [1, "memory"]}
-    unpacked = saving._Unpacker([], {}, {}, "path", None).unpack(grid)
-    assert unpacked == {"memory": [None, None], "clf__memory": None, "clf__C": [1, "memory"]}
+    folders = (["folder", None], ("folder", None), np.array(["folder"]))
+    for grid in ({"clf__memory": folders[0]}, *([{"memory": choices}] for choices in folders)):
+        search = GridSearchCV(LogisticRegression(), grid)
+        unpacked = saving._Unpacker([], {}, {}, "path", None).unpack(search)
+        left = unpacked.param_grid[0] if isinstance(grid, list) else unpacked.param_grid
+        assert {choice for choices in left.values() for choice in choices} == {None}
+
+
+def test_rows_may_have_a_column_that_is_called_memory(tmp_path):
+    rows = [{"memory": f"{i % 3}GB", "cpu": i} for i in range(20)]
+    pipeline = make_pipeline(DictVectorizer(), LogisticRegression())
+    fitted = ActiveLearner(pipeline, MarginSelector()).fit(rows, np.arange(20) % 2)
+    fitted.save(tmp_path / "l.skvaball")
+    assert list(ActiveLearner.load(tmp_path / "l.skvaball").X_labeled_) == rows
 
 
 @pytest.mark.parametrize("share", [0, 0.1, 0.5, 0.99, 0.99999])

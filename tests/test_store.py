@@ -1,5 +1,6 @@
 """The database of results."""
 
+import re
 import sqlite3
 
 import numpy as np
@@ -124,6 +125,11 @@ def test_other_settings_under_a_known_name_are_an_error(store):
             store.add_run(key, 2, {"selector": "vab", "lam": 1})
     with sqlite3.connect(store.path) as connection:
         assert connection.execute("select count(*) from runs").fetchone() == (1,)
+
+
+def test_a_folder_is_no_store(tmp_path):
+    with pytest.raises(OSError, match=re.escape(f"{tmp_path} cannot be read or written")):
+        ResultStore(tmp_path)
 
 
 def test_a_store_from_before_fingerprints_goes_on(store):

@@ -98,17 +98,25 @@ def make_split(protocol: Protocol, seed: int, folder: str | Path | None = None) 
     )
 
 
-def fingerprint(split: Split) -> str:
-    """What changes with the images or the labels of a split.
+def fingerprint(protocol: Protocol, folder: str | Path | None) -> str:
+    """What changes with the images or the labels of a data set.
 
     Not with features that are computed from the images, whose last digits may differ between
     machines.
     """
+    parts = load_parts(protocol, 0, folder)
     found = hashlib.blake2b(digest_size=16)
-    for part in (split.images, split.y_train, split.y_test):
+    for name in ("images_train", "images_test", "target_train", "target_test"):
+        part = np.asarray(parts[name])
         found.update(f"{part.shape}{part.dtype}".encode())
         found.update(np.ascontiguousarray(part).data)
     return found.hexdigest()
+
+
+def count_rows(protocol: Protocol, seed: int, folder: str | Path | None) -> int:
+    """How many training rows a seed has."""
+    y = np.asarray(load_parts(protocol, seed, folder).target_train)
+    return len(_variant_rows(protocol, y, seed))
 
 
 def load_parts(protocol: Protocol, seed: int, folder: str | Path | None) -> Bunch:

@@ -19,7 +19,7 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, r
 from threadpoolctl import threadpool_limits
 
 from skvaball.exceptions import NothingLearnedWarning
-from skvaball.experiments.data import Split, fingerprint, make_split
+from skvaball.experiments.data import Split, count_rows, fingerprint, make_split
 from skvaball.experiments.environment import describe_environment, watched_memory
 from skvaball.experiments.protocol import BALANCES, Balance, Protocol
 from skvaball.experiments.store import FINGERPRINT, ResultStore, RunKey
@@ -190,13 +190,16 @@ def _enter(
     # And data that do not depend on the seed are in the cache before the workers ask.
     split = make_split(protocol, 0, folder)
     _check_fit(protocol, strategies, split)
+    if any(strategy.selector != FULL for strategy in strategies.values()):
+        for seed in dict.fromkeys(key.seed for key in keys):
+            _check_rows(protocol, seed, count_rows(protocol, seed, folder))
     counts = np.bincount(split.y_train, minlength=len(split.class_names))
     content = {
         **protocol.model_dump(mode="json", exclude=_NOT_STORED),
         "class_names": split.class_names,
         "rare": split.rare,
         "pool_shares": (counts / counts.sum()).round(4).tolist(),
-        FINGERPRINT: fingerprint(split),
+        FINGERPRINT: fingerprint(protocol, folder),
     }
     store.add_protocol(protocol.name, content)
     for key in keys:
@@ -208,7 +211,6 @@ def _enter(
 def _check_fit(protocol: Protocol, strategies: dict[str, Strategy], split: Split) -> None:
     """Raise for what would fail in the course of a run."""
     for name, strategy in strategies.items():
-        _check_rows(protocol, strategy, len(split.y_train))
         if strategy.query_size is not None and strategy.query_size > protocol.rounds.batch:
             raise ValueError(
                 f"The strategy {name!r} has query_size = {strategy.query_size}, but the protocol "
@@ -227,17 +229,17 @@ def _check_fit(protocol: Protocol, strategies: dict[str, Strategy], split: Split
             ) from error
 
 
-def _check_rows(protocol: Protocol, strategy: Strategy, n_rows: int) -> None:
-    """Raise if the data do not have all the rows that a run buys.
+def _check_rows(protocol: Protocol, seed: int, n_rows: int) -> None:
+    """Raise if the data of a seed do not have all the rows that a run buys.
 
     With a smaller last batch where a seed has fewer rows, the curves of seeds would end at
     different numbers of labels, and could not be compared.
     """
     start, batch, n = protocol.rounds.start, protocol.rounds.batch, protocol.rounds.n
-    if strategy.selector != FULL and start + batch * n > n_rows:
+    if start + batch * n > n_rows:
         raise ValueError(
             f"The protocol {protocol.name} starts with {start} labels and buys {n} batches of "
-            f"{batch}, {start + batch * n} in all, but its data have {n_rows} rows."
+            f"{batch}, {start + batch * n} in all, but its data have {n_rows} rows for seed {seed}."
         )
 
 
@@ -284,7 +286,6 @@ def _play(
     if len(history) > strategy.rounds_after_start(protocol):
         return
     split = make_split(protocol, key.seed, settings.folder)
-    _check_rows(protocol, strategy, len(split.y_train))  # their number may depend on the seed
     simulator = _make_simulator(protocol, key, strategy, settings, len(split.y_train))
     rounds = simulator.iter_rounds(split.X_train, split.y_train, earlier=history)
     while True:

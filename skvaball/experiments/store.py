@@ -153,6 +153,8 @@ class ResultStore:
         If ``must_exist`` and there is no file.
     ValueError
         If the file is not a store of results.
+    OSError
+        If it cannot be read or written.
 
     Examples
     --------
@@ -177,8 +179,11 @@ class ResultStore:
         try:
             with self._engine.begin() as connection:
                 self._make_tables(connection)
-        except OperationalError:
-            raise  # it cannot be read or written now: locked, a full disk, no permission
+        except OperationalError as error:
+            # A folder, a file that is locked, a full disk, no permission.
+            raise OSError(
+                f"The store of results {self.path} cannot be read or written: {error.orig}."
+            ) from error
         except DatabaseError as error:
             raise self._not_a_store(error.orig) from error
 

@@ -166,7 +166,9 @@ class ClassBalancedSelector(WrappingSelector):
         self._counts = np.bincount(codes, minlength=len(self.classes_))
         template = EntropySelector() if self.selector is None else self.selector
         seed = derive_seed(self._seed, "selector")
-        self.selector_ = connect_inner(template, self.estimator_, self.classes_, seed)
+        self.selector_ = connect_inner(
+            template, self.estimator_, self.classes_, seed, widen=self.classes is None
+        )
         return self.selector_._fit_apart(X_labeled, self.classes_[codes], X_pool)[1]
 
     def _score(self, X: Any) -> np.ndarray:

@@ -124,7 +124,9 @@ class StochasticBatchSelector(WrappingSelector):
     def _fit_pool(self, X_labeled: Any, codes: np.ndarray, X_pool: Any) -> Any:
         classes: Any = self.classes if self.estimator_ is None else self.classes_
         seed = derive_seed(self._seed, "selector")
-        self.selector_ = connect_inner(self.selector, self.estimator_, classes, seed)
+        self.selector_ = connect_inner(
+            self.selector, self.estimator_, classes, seed, widen=self.classes is None
+        )
         _, prepared = self.selector_._fit_apart(X_labeled, self.classes_[codes], X_pool)
         if self.estimator_ is None and self.selector_.estimator_ is not None:
             self.estimator_ = self.selector_.estimator_

@@ -505,18 +505,22 @@ def connect(selector: QuerySelector, estimator: Any, classes: np.ndarray, seed: 
 
 
 def connect_inner(
-    selector: QuerySelector, estimator: Any, classes: np.ndarray, seed: int
+    selector: QuerySelector, estimator: Any, classes: Any, seed: int, *, widen: bool
 ) -> QuerySelector:
-    """As :func:`connect`, for a selector inside another: a fitted classifier stays fitted."""
-    name, own = _given_estimator(selector)
-    if classes is not None and own is not None and is_fitted(own) and not is_skorch(own):
-        # It may know classes that no label has, and that the selector around has not.
-        classes = resolve_classes(None, classes, np.asarray(own.classes_))
+    """As :func:`connect`, for a selector inside another: a fitted classifier stays fitted.
+
+    ``widen``: it may know classes that no label has, where nobody has said which there are.
+    """
     inner: QuerySelector = connect(selector, estimator, classes, seed)
-    if own is not None:
-        # The clone that connect made is unfitted, and would be fitted again.
-        inner.set_params(**{name: own})
     inner._validate_params()
+    name, own = _given_estimator(selector)
+    if own is None:
+        return inner
+    # The clone that connect made is unfitted, and would be fitted again.
+    inner.set_params(**{name: own})
+    left_open = widen and classes is not None and selector.classes is None
+    if left_open and is_fitted(own) and not is_skorch(own):
+        inner.set_params(classes=resolve_classes(None, classes, np.asarray(own.classes_)))
     return inner
 
 

@@ -197,7 +197,8 @@ def batch_section(results: Results) -> Section:
                 ),
                 f"{METRICS[results.metric]} against the labels that are bought in a round, over "
                 f"the same budget ({' or '.join(sorted(budgets))} labels): area under the curve "
-                f"and value at its end, mean over the seeds. {band_words(results, settings, BAND)} "
+                f"and value at its end, mean over the seeds. "
+                f"{band_words(results, settings, BAND, complete=True)} "
                 f"Protocols: {', '.join(family)}. As Figs. 10 and 11 of {PAPER}.",
                 columns=len(found),
             ),

@@ -305,6 +305,7 @@ def _rank_table(
     ranks = result.ranks.sort_values(kind="stable")
     left_out = dict.fromkeys(n for table in areas.values() for n in table if n not in ranks.index)
     seeds = [f"{title}: {count(n, 'seed')}" for title, n in n_seeds.items()]
+    unpaired = [title for title in areas if title not in n_seeds]
     p = p_value(result.p)
     return Table(
         f"{balance_name(balance)}: Friedman's test of no difference over {result.n_data_sets} "
@@ -312,7 +313,15 @@ def _rank_table(
         f"{len(ranks) - 1} degrees of freedom, p {p if p.startswith('<') else f'= {p}'}. Below, "
         "the p-value of Nemenyi's test of each pair. Data sets are data with a variant; variants "
         "of the same images are not independent of each other. The oracle is not ranked."
-        + (f" Not on all data sets: {', '.join(left_out)}." if left_out else ""),
+        + (
+            f" Not ranked, as they have not half of the seeds of every data set: "
+            f"{', '.join(left_out)}."
+            if left_out
+            else ""
+        )
+        + (
+            f" Left out, as no seed is complete for all: {'; '.join(unpaired)}." if unpaired else ""
+        ),
         [[Cell("Strategy", word=True), Cell("mean rank"), *(Cell(name) for name in ranks.index)]],
         [
             [
@@ -345,18 +354,16 @@ def _data_set_areas(results: Results, balance: str) -> dict[str, pd.DataFrame]:
 def _paired_means(
     results: Results, areas: dict[str, pd.DataFrame]
 ) -> tuple[pd.DataFrame, dict[str, int]]:
-    """Mean areas with one row per data set, of the strategies that all data sets have.
+    """Mean areas with one row per data set, and on how many seeds: the same for all strategies.
 
-    On a data set all strategies count on the same seeds; also how many those are. One without
-    such a seed is left out.
+    Of the strategies that on each data set have complete at least half as many seeds as the one
+    with the most. A data set without a seed that all of them have is left out.
     """
     import pandas as pd
 
-    ranked = [
-        name
-        for name in results.styles
-        if all(name in table and table[name].notna().any() for table in areas.values())
-    ]
+    counts = pd.DataFrame({title: table.count() for title, table in areas.items()}).fillna(0)
+    enough = (counts >= counts.max().clip(lower=1) / 2).all(axis="columns")
+    ranked = [name for name in results.styles if enough.get(name, False)]
     paired = {title: table[ranked].dropna() for title, table in areas.items()}
     paired = {title: table for title, table in paired.items() if len(table)}
     values = pd.DataFrame({title: table.mean() for title, table in paired.items()}).T
