@@ -71,7 +71,7 @@ def comparison(areas: list[pd.DataFrame], strategy: str, other: str) -> list[str
 
 def way_to_the_oracle(areas: pd.DataFrame, strategy: str) -> str:
     """The part of the distance from entropy to the oracle."""
-    if not {ORACLE, ENTROPY} <= set(areas):
+    if strategy in (ORACLE, ENTROPY) or not {ORACLE, ENTROPY} <= set(areas):
         return ""
     complete = areas[[strategy, ENTROPY, ORACLE]].dropna()
     if complete.empty:
