@@ -1,6 +1,7 @@
 """One strategy against all others, over the protocols of one or more stores of results.
 
     python benchmarks/write_comparison.py [--strategy vab] [--protocols NAME ...] STORE ...
+    python benchmarks/write_comparison.py STORE ... --areas AREAS.csv
 
 prints, for each kind of training, a table with one column per protocol: the mean area under the
 curve of balanced accuracy in %, with its standard deviation; what it is ahead of each other
@@ -10,6 +11,8 @@ last the part of the distance from entropy to the oracle that it covers, if that
 A seed counts for a pair where both have completed it. The last column is the mean over the
 protocols that have two seeds or more, each with the same weight: what can be said of these, not of
 data sets in general.
+
+With --areas it writes the area of each run to a file instead, which can stand in for the stores.
 """
 
 import argparse
@@ -22,6 +25,7 @@ from scipy import stats
 from skvaball.experiments import ResultStore, RunKey, curve_areas
 
 ORACLE, ENTROPY = "oracle", "entropy"
+KEYS = list(RunKey._fields)
 
 
 def mean_and_half_interval(samples: list[np.ndarray]) -> tuple[float, float]:
@@ -82,47 +86,60 @@ def way_to_the_oracle(areas: pd.DataFrame, strategy: str) -> str:
     return f"{(complete[strategy] - complete[ENTROPY]).mean() / way:.0%} of {way:.1f}"
 
 
-def table(rounds: pd.DataFrame, strategy: str, protocols: list[str]) -> str:
+def table(areas: pd.DataFrame, strategy: str, protocols: list[str]) -> str:
     """The table of one kind of training, in Markdown."""
-    areas = {
-        name: 100 * curve_areas(part)
+    names = list(dict.fromkeys(areas["strategy"]))
+    tables = {
+        name: 100 * part.pivot(index="seed", columns="strategy", values="area")
         for name in protocols
-        if len(part := rounds[rounds["protocol"] == name])
+        if len(part := areas[areas["protocol"] == name])
     }
-    areas = {name: part for name, part in areas.items() if strategy in part}
-    own = [part[strategy].dropna() for part in areas.values()]
+    tables = {name: part for name, part in tables.items() if strategy in part}
+    own = [part[strategy].dropna() for part in tables.values()]
     rows = [
-        ["", *areas, "mean"],
-        ["---"] * (len(areas) + 2),
+        ["", *tables, "mean"],
+        ["---"] * (len(tables) + 2),
         [f"area of {strategy}", *(mean_and_spread(x) for x in own), ""],
     ]
-    for other in dict.fromkeys(rounds["strategy"]):
-        cells = comparison(list(areas.values()), strategy, other) if other != strategy else []
+    for other in names:
+        cells = comparison(list(tables.values()), strategy, other) if other != strategy else []
         rows += [[f"minus {other}", *cells]] if cells else []
-    way = [way_to_the_oracle(part, strategy) for part in areas.values()]
+    way = [way_to_the_oracle(part, strategy) for part in tables.values()]
     rows.append(["way from entropy to the oracle", *way, ""])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def complete_rounds(path: Path) -> pd.DataFrame:
-    """The rounds of the runs of a store that are finished."""
+def read_areas(path: Path) -> pd.DataFrame:
+    """The area of each run that is finished, from a store or from what --areas has written."""
+    if path.suffix == ".csv":
+        return pd.read_csv(path)
     store = ResultStore(path, must_exist=True)
     runs = store.runs()
-    return store.rounds().merge(runs.loc[runs["finished"], list(RunKey._fields)])
+    rounds = store.rounds().merge(runs.loc[runs["finished"], KEYS])
+    tables = []
+    for (protocol, balance), part in rounds.groupby(["protocol", "balance"], sort=False):
+        areas = curve_areas(part).rename_axis("seed").reset_index()
+        areas = areas.melt("seed", var_name="strategy", value_name="area").dropna()
+        tables.append(areas.assign(protocol=protocol, balance=balance))
+    return pd.concat(tables)[[*KEYS, "area"]]
 
 
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("stores", type=Path, nargs="+")
+    parser.add_argument("stores", type=Path, nargs="+", metavar="STORE")
     parser.add_argument("--strategy", default="vab", help="the one that is compared")
     parser.add_argument("--protocols", nargs="+", help="which, in their order; all without it")
+    parser.add_argument("--areas", type=Path, help="file for the area of each run")
     args = parser.parse_args()
-    rounds = pd.concat([complete_rounds(path) for path in args.stores])
-    protocols = args.protocols or sorted(rounds["protocol"].unique())
-    rounds = rounds[rounds["protocol"].isin(protocols)]
-    compared = set(rounds.loc[rounds["strategy"] == args.strategy, "balance"])
-    for balance, part in rounds[rounds["balance"].isin(compared)].groupby("balance", sort=False):
+    areas = pd.concat([read_areas(path) for path in args.stores])
+    if args.areas:
+        areas.to_csv(args.areas, index=False)
+        return
+    protocols = args.protocols or sorted(areas["protocol"].unique())
+    areas = areas[areas["protocol"].isin(protocols)]
+    compared = set(areas.loc[areas["strategy"] == args.strategy, "balance"])
+    for balance, part in areas[areas["balance"].isin(compared)].groupby("balance", sort=False):
         print(f"\n`balance = {balance}`\n")
         print(table(part, args.strategy, protocols))
 
