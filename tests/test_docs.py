@@ -28,6 +28,7 @@ PACKAGES = (
     "skvaball.datasets",
     "skvaball.plots",
     "skvaball.experiments",
+    "skvaball.experiments.report",
 )
 MODULES = ("skvaball.exceptions", "skvaball.features", "skvaball.utils.estimator_checks")
 

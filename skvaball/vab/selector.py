@@ -43,9 +43,9 @@ from skvaball.vab.posterior import (
     class_difficulty,
     class_posterior,
     class_prior,
-    expected_weight,
     rebalanced_positions,
 )
+from skvaball.vab.scorer import Scorer
 
 #: Pool rows on which the decoder's variance and the agreement are measured.
 DIAGNOSTIC_ROWS = 1024
@@ -740,14 +740,10 @@ class VaBQuerySelector(QuerySelector):
 
     # -- scoring -------------------------------------------------------------------------
 
-    def _likelihood_score(self) -> Callable[[np.ndarray], np.ndarray]:
-        """The score of rows as a function of their log-likelihoods."""
-        return partial(
-            SCORES[self.posterior], prior=self.prior_, difficulty=self._difficulty_term()
-        )
-
-    def _difficulty_term(self) -> np.ndarray:
-        return self.difficulty_ if self.use_difficulty else np.ones(len(self.classes_))
+    @property
+    def _scorer(self) -> Scorer:
+        difficulty = self.difficulty_ if self.use_difficulty else np.ones(len(self.classes_))
+        return Scorer(self._likelihood, self.posterior, self.prior_, difficulty)
 
     def _map(self, function: Callable[[Features], Any], X: Any, prepared: Any) -> Any:
         """Results of a function of features for all rows, chunk after chunk."""
@@ -765,8 +761,7 @@ class VaBQuerySelector(QuerySelector):
         return np.concatenate(list(self._map(self._likelihood, X, prepared)))
 
     def _score(self, X: Any, prepared: Any = None) -> np.ndarray:
-        score = partial(_scores, self._likelihood_score(), self._likelihood)
-        return np.concatenate(list(self._map(score, X, prepared)))
+        return np.concatenate(list(self._map(self._scorer, X, prepared)))
 
     def _select(self, X: Any, n: int, prepared: Any) -> tuple[np.ndarray, np.ndarray]:
         with self._timed("scores"):
@@ -783,10 +778,11 @@ class VaBQuerySelector(QuerySelector):
     def _select_rebalanced(self, X: Any, n: int, prepared: Any) -> tuple[np.ndarray, np.ndarray]:
         log_likelihood = self._log_likelihood(X, prepared)
         counts = self._counts if self.use_prior else np.full_like(self._counts, self._counts.mean())
+        scorer = self._scorer
         positions = rebalanced_positions(
-            log_likelihood, counts, self._difficulty_term(), n, self.posterior
+            log_likelihood, counts, scorer.difficulty, n, self.posterior
         )
-        return positions, self._likelihood_score()(log_likelihood)
+        return positions, scorer.of(log_likelihood)
 
     def _pool_scores(self, X: Any, prepared: Any) -> np.ndarray:
         return self._score(X, prepared)
@@ -813,13 +809,7 @@ class VaBQuerySelector(QuerySelector):
 
     def _weighted_scores(self, X: Any, prepared: Any) -> tuple[np.ndarray, np.ndarray]:
         """Scores of all rows, and what they are with the weights of the classes, at least 0."""
-        weigh = partial(
-            _scores_and_weights,
-            self._likelihood_score(),
-            self._likelihood,
-            self.prior_,
-            self._class_weights,
-        )
+        weigh = partial(self._scorer.with_weights, class_weight=self._class_weights)
         scores, class_weights = np.concatenate(list(self._map(weigh, X, prepared)), axis=1)
         # The joint form is a log density, whose zero means nothing.
         utility = scores - scores.min() if self.posterior == "joint" else scores
@@ -854,7 +844,7 @@ class VaBQuerySelector(QuerySelector):
         self, X: Any, n: int, prepared: Any
     ) -> tuple[np.ndarray, np.ndarray]:
         assert self.confidence is not None
-        early = partial(_early_scores, self._likelihood_score(), self._likelihood, EARLY_DRAWS)
+        early = partial(self._scorer.early, n_draws=EARLY_DRAWS)
         first, second = np.concatenate(list(self._map(early, X, prepared)), axis=1)
 
         def exact_scores(rows: np.ndarray) -> np.ndarray:
@@ -920,34 +910,6 @@ def _of_features(
 ) -> Any:
     """A function of features, for rows. Here and below: functions that go to other processes."""
     return function(read(X))
-
-
-def _scores(
-    score: Callable[[np.ndarray], np.ndarray], likelihood: ClassLikelihood, features: Features
-) -> np.ndarray:
-    return score(likelihood(features))
-
-
-def _scores_and_weights(
-    score: Callable[[np.ndarray], np.ndarray],
-    likelihood: ClassLikelihood,
-    prior: np.ndarray,
-    class_weight: np.ndarray,
-    features: Features,
-) -> np.ndarray:
-    """Scores, and the expected weights of the classes of the rows: (2, n)."""
-    log_likelihood = likelihood(features)
-    return np.stack([score(log_likelihood), expected_weight(log_likelihood, prior, class_weight)])
-
-
-def _early_scores(
-    score: Callable[[np.ndarray], np.ndarray],
-    likelihood: ClassLikelihood,
-    n_draws: int,
-    features: Features,
-) -> np.ndarray:
-    """Scores by the first half of the draws, and by all of them: (2, n)."""
-    return np.stack([score(part) for part in likelihood.early(features, n_draws)])
 
 
 def _least_active(likelihood: ClassLikelihood, features: Features) -> np.ndarray:
