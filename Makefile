@@ -22,6 +22,14 @@ DOCS_ENV := OMP_NUM_THREADS=1 MPLBACKEND=Agg DOCS_EXAMPLES=$(DOCS_EXAMPLES)
 MAKEFLAGS += --no-print-directory
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
+# A Python that is named is not ignored because there is an environment of another one.
+ifeq ($(origin PYTHON) $(wildcard $(VENV)/bin/python),command line $(VENV)/bin/python)
+VERSION := -c 'import sys; print(*sys.version_info[:2])'
+ifneq ($(shell $(PYTHON) $(VERSION) 2>&1),$(shell $(VENV)/bin/python $(VERSION) 2>&1))
+$(error $(VENV) has another Python than PYTHON=$(PYTHON): run `make clean` first)
+endif
+endif
+
 .DEFAULT_GOAL := help
 .PHONY: help install test lint format docs demo bench test-oldest dist clean
 
@@ -97,7 +105,7 @@ dist: install ## Build the source archive and the wheel in dist/
 	@$(VENV)/bin/python -m build
 
 clean: ## Remove what the other targets made, .venv included
-	@rm -rf $(VENV) $(OLDEST_VENV) build dist skvaball.egg-info
+	@rm -rf $(VENV) $(OLDEST_VENV) build dist skvaball.egg-info skvaball-demo
 	@rm -rf docs/_build docs/auto_examples docs/api/generated docs/api/backreferences
 	@rm -f docs/sg_execution_times.rst
 	@rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -68,7 +68,7 @@ for ax, (title, values) in zip(places, maps.items(), strict=True):
     cmap = "Blues" if title.startswith("p(class") else "Reds"
     picture = ax.pcolormesh(xs, ys, values.reshape(xs.shape), cmap=cmap)
     fig.colorbar(picture, ax=ax)
-    ax.scatter(*X[labeled].T, c=y[labeled], s=6, cmap="brg")
+    ax.scatter(*X[labeled].T, c=y[labeled], s=6, cmap="viridis")
     ax.set_title(title)
 plt.show()
 

@@ -54,15 +54,18 @@ check_selector(TypicalEntropySelector())
 print("all checks passed")
 
 # %%
-# A strategy that breaks a promise is told so. This one draws new numbers each time it is asked,
+# A strategy that breaks a promise is told so. This one has other numbers each time it is asked,
 # and the first check to notice is that one pick is not the first of several:
 
 
 class ForgetfulSelector(QuerySelector):
-    """Random scores that are not those of the seed."""
+    """Scores that are not those of the seed."""
+
+    n_asked = 0
 
     def _score(self, X):
-        return np.random.default_rng().random(len(X))
+        ForgetfulSelector.n_asked += 1
+        return np.random.default_rng(self.n_asked).random(len(X))
 
 
 try:

@@ -1,6 +1,7 @@
 """Progress of a run of many rounds: a bar where one can be drawn, lines where not."""
 
 import sys
+from numbers import Real
 from types import TracebackType
 from typing import Any, Self
 
@@ -54,7 +55,10 @@ class RoundProgress:
         """
         if self.verbose == 0:
             return
-        shown = {name: f"{value:.4g}" for name, value in numbers.items()}
+        shown = {
+            name: f"{value:.4g}" if isinstance(value, Real) else str(value)
+            for name, value in numbers.items()
+        }
         if self._bar is not None:
             self._bar.set_postfix(shown, refresh=False)
             self._bar.update(done - self._bar.n)

@@ -33,6 +33,17 @@ from skvaball.utils.rows import iter_chunks, n_rows
 RESNET_STAGES = ("layer1", "layer2", "layer3", "layer4")
 #: Features that are worth a warning.
 LARGE_BYTES = 4 * 2**30
+#: Layers with (n, channels, positions) before and after them; others have (n, tokens, channels).
+CHANNELS_FIRST = (
+    nn.Conv1d,
+    nn.ConvTranspose1d,
+    nn.BatchNorm1d,
+    nn.InstanceNorm1d,
+    nn.AvgPool1d,
+    nn.MaxPool1d,
+    nn.AdaptiveAvgPool1d,
+    nn.AdaptiveMaxPool1d,
+)
 #: Name for the input of the last weighted layer, whatever the network.
 PENULTIMATE = "penultimate"
 
@@ -418,11 +429,11 @@ class _Recorded:
         self.current: dict[str, torch.Tensor] = {}
         self.last_layer: tuple[str, nn.Module] | None = None
 
-    def add(self, name: str, output: Any) -> None:
+    def add(self, name: str, output: Any, *, channels_first: bool = False) -> None:
         """Record an output; of a layer that runs several times in a pass, the last."""
         if isinstance(output, list | tuple):
             output = output[0]
-        self.current[name] = _pool(output.detach())
+        self.current[name] = _pool(output.detach(), channels_first=channels_first)
 
     def end_pass(self) -> None:
         """File the outputs of one forward pass of the whole module."""
@@ -480,12 +491,14 @@ def record_layers(module: nn.Module, names: tuple[str, ...] | None) -> Iterator[
     handles = []
 
     def record_output(name: str) -> Any:
-        return lambda layer, inputs, output: recorded.add(name, output)
+        return lambda layer, inputs, output: recorded.add(
+            name, output, channels_first=isinstance(layer, CHANNELS_FIRST)
+        )
 
     def record_input(name: str) -> Any:
         def hook(layer: nn.Module, inputs: Any, output: Any) -> None:
             recorded.last_layer = (name, layer)
-            recorded.add(name, inputs[0])
+            recorded.add(name, inputs[0], channels_first=isinstance(layer, CHANNELS_FIRST))
 
         return hook
 
@@ -503,13 +516,13 @@ def record_layers(module: nn.Module, names: tuple[str, ...] | None) -> Iterator[
             handle.remove()
 
 
-def _pool(output: torch.Tensor) -> torch.Tensor:
+def _pool(output: torch.Tensor, *, channels_first: bool) -> torch.Tensor:
     """One value per channel: the mean over positions, tokens or frames.
 
     Always a copy: a later layer may change the output in place.
     """
     if output.ndim == 3:
-        return output.mean(dim=1)
+        return output.mean(dim=2 if channels_first else 1)
     if output.ndim > 3:
         return output.flatten(2).mean(dim=2)
     return output.clone() if output.ndim == 2 else output[:, None].clone()

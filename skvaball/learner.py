@@ -189,6 +189,7 @@ class ActiveLearner(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
             self.X_labeled_ = take_rows(X, np.arange(len(labels)))
             self.y_labeled_ = labels.copy()
             self.n_queries_ = 0
+            self.__dict__.pop("selector_", None)  # of the rows before
             self._seed = seed
         return self
 

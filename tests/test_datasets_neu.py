@@ -179,6 +179,10 @@ def test_errors_of_paths(folder, tmp_path):
         load_neu(folder / "readme.txt")
     with pytest.raises(ValueError, match=r"other has no class folders. Expected the folders cr, "):
         load_neu(folder / "other")
+    for part in ("train", "valid"):
+        shutil.copytree(folder / "cr", tmp_path / "parts" / part / "cr")
+    with pytest.raises(ValueError, match=r"several folders with class folders, \['train', 'valid'"):
+        load_neu(tmp_path / "parts")
     shutil.rmtree(folder / "gg")
     with pytest.raises(ValueError, match=r"\['gg'\] have no sub-folder"):
         load_neu(folder)

@@ -511,6 +511,28 @@ def test_predictions_that_are_not_asked_for_are_not_made_up():
     assert (features.probabilities == 0).all()
 
 
+def test_one_dimensional_convolutions_are_averaged_over_positions():
+    """Their outputs are (n, channels, positions), those of a transformer (n, tokens, channels)."""
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.norm = nn.Conv1d(1, 7, 3), nn.BatchNorm1d(7)
+            self.output = nn.Linear(7, 3)
+
+        def forward(self, X):
+            return self.output(self.norm(self.conv(X[:, None])).mean(dim=2))
+
+    module = Net().eval()
+    rows = torch.randn(5, 12)
+    with record_layers(module, ("conv", "norm")) as recorded, torch.no_grad():
+        module(rows)
+    conv, norm = recorded.arrays(3)
+    expected = module.conv(rows[:, None]).mean(dim=2)
+    np.testing.assert_allclose(conv, expected.detach(), rtol=1e-5)
+    assert norm.shape == (5, 7)
+
+
 def test_rows_go_through_the_steps_of_a_pipeline_once():
     pipeline = make_pipeline(Counted(), LogisticRegression()).fit(ROWS, LABELS)
     Counted.calls = 0

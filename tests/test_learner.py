@@ -911,6 +911,12 @@ def test_an_unfitted_learner_says_so(call):
         call(ActiveLearner(LogisticRegression()))
 
 
+def test_a_new_fit_forgets_the_selector_of_the_last_query():
+    learner = ActiveLearner(LogisticRegression(), RandomSelector()).fit(X[:10], np.arange(10) % 2)
+    learner.query(X[10:], 2)
+    assert not hasattr(learner.fit(X[:10], np.arange(10) % 2), "selector_")
+
+
 @pytest.mark.parametrize("wrap", [lambda inner: inner, FrozenEstimator])
 def test_decision_values_around_a_learner_have_a_column_for_each_class(wrap):
     """Also of the classes that the inner learner has announced, but never seen."""

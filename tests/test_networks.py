@@ -422,6 +422,45 @@ def test_warm_start_takes_the_parameters_of_today():
         warm.set_params(milestones=(0,)).fit(X, y)
 
 
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_warm_start_with_another_memory_format_goes_on_with_the_same_moments(optimizer):
+    images = np.random.default_rng(0).normal(size=(60, 3, 8, 8)).astype(np.float32)
+    labels = np.arange(60) % 3
+    params = {"max_epochs": 1, "optimizer": optimizer, "lr": 0.01, "random_state": 0}
+    weights = []
+    for channels_last in (False, True):
+        warm = DeepClassifier(SmallResNet, warm_start=True, **params).fit(images, labels)
+        warm.set_params(channels_last=channels_last).fit(images, labels)
+        weights.append(warm.net_.module_.state_dict())
+    for name, value in weights[0].items():
+        torch.testing.assert_close(weights[1][name], value, rtol=0, atol=1e-4)
+
+
+def test_the_order_of_images_in_memory_changes_nothing():
+    images = np.random.default_rng(0).normal(size=(40, 8, 8, 3)).astype(np.float32)
+    strided, labels = images.transpose(0, 3, 1, 2), np.arange(40) % 2
+    net = DeepClassifier(SmallResNet, max_epochs=2, random_state=0)
+    expected = net.fit(np.ascontiguousarray(strided), labels).predict_proba(strided)
+    np.testing.assert_array_equal(net.fit(strided, labels).predict_proba(strided), expected)
+
+
+def test_rows_of_other_dimensions_are_refused():
+    net = DeepClassifier(max_epochs=1).fit(X, y)
+    with pytest.raises(ValueError, match=r"X has 3 dimensions. Expected 2"):
+        net.predict_proba(np.zeros((7, X.shape[1], 5)))
+
+
+def test_arguments_that_the_classifier_gives_itself_are_refused():
+    with pytest.raises(ValueError, match=r"module_params names \['n_inputs'\]"):
+        DeepClassifier(module_params={"n_inputs": 3}).fit(X, y)
+
+
+@pytest.mark.parametrize("shares", [[0.0, 1.0], [0.5, np.inf]])
+def test_shares_that_have_no_logarithm_are_refused(shares):
+    with pytest.raises(ValueError, match="numbers above 0"):
+        LogitAdjustedLoss(shares)
+
+
 def test_warm_start_with_another_network_is_an_error_that_says_so():
     warm = DeepClassifier(max_epochs=1, warm_start=True).fit(X, y)
     expected = warm.predict_proba(X)

@@ -384,6 +384,17 @@ def test_parameter_curve_has_numbers_in_order_and_a_band():
     np.testing.assert_allclose(high, [0.4, 0.4, 0.7])
 
 
+def test_levels_of_a_parameter_curve_can_be_told_apart():
+    results = pd.DataFrame(
+        [{"strategy": "vab", "seed": 0, "lam": lam, "area": lam} for lam in (0.1, 0.2)]
+    )
+    levels = {"entropy": 0.12, "margin": 0.15}
+    shown = ParameterCurveDisplay.from_results(results, "lam", "area", levels=levels)
+    entropy, margin = shown.levels_
+    assert entropy.get_color() != margin.get_color()
+    assert {line.get_linestyle() for line in shown.levels_} == {"--"}
+
+
 def test_parameter_curve_sets_names_side_by_side():
     results = pd.DataFrame(
         {

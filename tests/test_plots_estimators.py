@@ -277,3 +277,20 @@ def test_selectors_with_a_history_or_an_autoencoder_of_their_own_are_what_they_a
     for display in (ClassTermsDisplay, AutoencoderTrainingDisplay):
         with pytest.raises(ValueError, match=f"but got a {kind.__name__}"):
             display.from_estimator(selector)
+
+
+def test_simulators_on_one_axes_look_different_and_share_one_reference(simulator):
+    ax = plt.figure().add_subplot()
+    for name in ("random", "margin", "vab"):
+        ClassBalanceDisplay.from_estimator(simulator, ["owl"], name=name, reference=0.3, ax=ax)
+    lines = {line.get_label(): line for line in ax.get_lines()}
+    colors = [lines[name].get_color() for name in ("random", "margin", "vab")]
+    assert len(set(colors)) == 3
+    _, labels = ax.get_legend_handles_labels()
+    assert labels.count("share in the pool") == 1
+
+
+def test_class_terms_twice_on_one_axes_keep_the_first_class_on_top(simulator):
+    shown = ClassTermsDisplay.from_estimator(simulator)
+    bottom, top = ClassTermsDisplay.from_estimator(simulator, ax=shown.ax_).ax_.get_ylim()
+    assert bottom > top

@@ -273,6 +273,8 @@ def _read(title: str, root: Path, *, train: bool, download: bool) -> Any:
     try:
         return kind(root, train=train, download=download or unpack)
     except (OSError, RuntimeError) as error:  # RuntimeError: a wrong checksum, or no file
+        if unpack and getattr(error, "errno", None) is not None:
+            raise  # the archive is whole: a full disk, or no permission
         if download:
             raise OSError(
                 f"{title} could not be downloaded: {error}. {remedy}, or pass data_home=, the "

@@ -193,9 +193,14 @@ def _check_end(tar: tarfile.TarFile) -> None:
 def _find_classes(folder: Path, path: Path) -> Path:
     """The folder with the class folders: the given one or one right inside it."""
     inside = sorted(p for p in folder.iterdir() if p.is_dir())
-    for root in (folder, *inside):
-        if (root / NEU_CLASSES[0]).is_dir():
-            return root
+    found = [root for root in (folder, *inside) if (root / NEU_CLASSES[0]).is_dir()]
+    if len(found) > 1:
+        raise ValueError(
+            f"{path} has several folders with class folders, {[p.name for p in found]}. Name one "
+            "of them, or put their images together: the loader splits them itself."
+        )
+    if found:
+        return found[0]
     raise ValueError(
         f"{path} has no class folders. Expected the folders {', '.join(NEU_CLASSES)} of "
         f"NEU-CLS-64; found {[p.name for p in inside]}."

@@ -114,6 +114,11 @@ def _cifar(fetch: Any, path: str | Path | None, download_if_missing: bool) -> Bu
                 f"The class folders of {path} differ: {train.target_names.tolist()} in train, "
                 f"{test.target_names.tolist()} in test. Expected the same in both."
             )
+        if train.data.shape[1:] != test.data.shape[1:]:
+            raise ValueError(
+                f"The images of {path} differ: {train.data.shape[1:]} in train, "
+                f"{test.data.shape[1:]} in test (channels, height, width). Expected the same."
+            )
     else:
         train, test = (
             fetch(data_home=path, subset=subset, download_if_missing=download_if_missing)

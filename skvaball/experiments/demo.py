@@ -38,5 +38,6 @@ def draw_demo(results: pd.DataFrame, protocol: dict[str, Any]) -> Figure:
     pool = np.asarray(protocol["pool_shares"])[protocol["rare"]].sum()
     ClassBalanceDisplay.from_results(results, reference=float(pool), ax=balance)
     n_seeds = results["seed"].nunique()
-    figure.suptitle(f"{protocol['title']}: mean of {n_seeds} seeds ± standard error")
+    what = f"mean of {n_seeds} seeds ± standard error" if n_seeds > 1 else "1 seed"
+    figure.suptitle(f"{protocol['title']}: {what}")
     return figure

@@ -285,6 +285,12 @@ class DeepClassifier(ClassifierMixin, BaseEstimator):
         module = self.module
         if module is None:
             module = MLP if X.ndim == 2 else SmallResNet
+        taken = {"kind", "n_inputs", "n_classes"} & set(self.module_params or {})
+        if taken:
+            raise ValueError(
+                f"module_params names {sorted(taken)}. Expected other names: the sizes of the "
+                "module are given to it, and kind is no argument that can be passed on."
+            )
         params = {f"module__{name}": value for name, value in (self.module_params or {}).items()}
         net = TrainingNet(
             _build_module,
@@ -314,7 +320,7 @@ class DeepClassifier(ClassifierMixin, BaseEstimator):
         )
         net.initialize()
         if self.channels_last:
-            if net.device == "cpu":
+            if torch.device(net.device).type == "cpu":
                 _check_channels_last(net.module_)
             # Convolutions follow their weights: the images need not be converted.
             net.module_.to(memory_format=torch.channels_last)
@@ -375,6 +381,7 @@ class DeepClassifier(ClassifierMixin, BaseEstimator):
             # Copied: torch would go on with the tensors themselves.
             moments = {"state": copy.deepcopy(earlier.optimizer_.state_dict()["state"])}
             net.optimizer_.load_state_dict(net.optimizer_.state_dict() | moments)
+            _lay_out_as_weights(net.optimizer_)
         net.history.extend(earlier.history)
 
     def network_input(self, X: np.ndarray) -> np.ndarray:
@@ -388,7 +395,13 @@ class DeepClassifier(ClassifierMixin, BaseEstimator):
         -------
         ndarray of the same shape, float32
         """
-        standardized: np.ndarray = (np.asarray(X, dtype=np.float32) - self.mean_) / self.scale_
+        # In one order in memory: convolutions follow it, and round by it.
+        X = np.ascontiguousarray(X, dtype=np.float32)
+        if X.ndim != self.mean_.ndim + 1:
+            raise ValueError(
+                f"X has {X.ndim} dimensions. Expected {self.mean_.ndim + 1}, as in fit."
+            )
+        standardized: np.ndarray = (X - self.mean_) / self.scale_
         return standardized
 
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -436,6 +449,17 @@ def _build_module(
 ) -> torch.nn.Module:
     """Call a module with its sizes by position, however it names them."""
     return kind(n_inputs, n_classes, **params)
+
+
+def _lay_out_as_weights(optimizer: torch.optim.Optimizer) -> None:
+    """Store moments in the order of their weights: torch's fused steps go through both as one.
+
+    The orders differ if ``channels_last`` has changed since the moments were computed.
+    """
+    for weight, state in optimizer.state.items():
+        for name, moment in state.items():
+            if torch.is_tensor(moment) and moment.shape == weight.shape:
+                state[name] = torch.empty_like(weight).copy_(moment)
 
 
 def _check_channels_last(module: torch.nn.Module) -> None:

@@ -40,7 +40,10 @@ class LogitAdjustedLoss(nn.CrossEntropyLoss):
 
     def __init__(self, shares: Sequence[float]) -> None:
         super().__init__()
-        self.register_buffer("log_shares", torch.as_tensor(shares, dtype=torch.float32).log())
+        given = torch.as_tensor(shares, dtype=torch.float32)
+        if not ((given > 0) & given.isfinite()).all():
+            raise ValueError(f"shares={shares} must be numbers above 0, one for each class.")
+        self.register_buffer("log_shares", given.log())
 
     def forward(self, input: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """Mean loss; the arguments are named as in the base class.

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 #: The row of results that has the whole pool labeled: a level to compare with, not a curve.
 FULL = "full"
+#: Name of the line of reference beside shares of rare classes.
+POOL_SHARE = "share in the pool"
 #: A style is what ``Axes.plot`` takes as keywords.
 Style = Mapping[str, Any]
 
@@ -85,6 +90,13 @@ def strategy_styles(strategies: Iterable[str]) -> dict[str, dict[str, Any]]:
         }
         i += 1
     return styles
+
+
+def style_beside(ax: Axes | None, name: str) -> dict[str, dict[str, Any]]:
+    """The style of one more strategy on axes that may have curves of others."""
+    drawn = [] if ax is None else [str(line.get_label()) for line in ax.get_lines()]
+    others = [label for label in drawn if not label.startswith("_") and label != POOL_SHARE]
+    return {name: strategy_styles([*others, name])[name]}
 
 
 def complete_styles(

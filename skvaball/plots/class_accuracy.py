@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from skvaball.plots._bands import checked_columns, draw_legend, new_axes, without_full
 from skvaball.plots._styles import Style, complete_styles
@@ -172,6 +174,8 @@ class ClassAccuracyDisplay:
             without_full(self.results),
             ["strategy", "seed", "n_labeled", "recalls", "class_counts"],
         )
+        known = [isinstance(recalls, Sequence | np.ndarray) for recalls in results["recalls"]]
+        results = results[known]
         n_classes = max((len(recalls) for recalls in results["recalls"]), default=0)
         if not 0 <= self.class_index < n_classes:
             raise ValueError(

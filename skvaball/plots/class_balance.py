@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from skvaball.plots._bands import draw_bands, draw_legend, summarize, without_full
-from skvaball.plots._styles import Style
+from skvaball.plots._styles import POOL_SHARE, Style, style_beside
 from skvaball.simulation import ActiveLearningSimulator
 from skvaball.vab import VaBQuerySelector
 
@@ -200,9 +200,10 @@ class ClassBalanceDisplay:
         rare = np.isin(classes, np.asarray(rare_classes))
         selector = estimator.learner_.selector
         kind = VaBQuerySelector if selector is None else type(selector)
+        name = name or kind.__name__
         results = pd.DataFrame(
             {
-                "strategy": name or kind.__name__,
+                "strategy": name,
                 "seed": 0,
                 "n_labeled": [entry["n_labeled"] for entry in estimator.history_],
                 "rare_share": [
@@ -212,7 +213,13 @@ class ClassBalanceDisplay:
             }
         )
         return cls.from_results(
-            results, rare_classes, reference=reference, ax=ax, legend=legend, line_kw=line_kw
+            results,
+            rare_classes,
+            reference=reference,
+            styles=style_beside(ax, name),
+            ax=ax,
+            legend=legend,
+            line_kw=line_kw,
         )
 
     def plot(
@@ -264,12 +271,13 @@ class ClassBalanceDisplay:
         self.figure_ = self.ax_.figure
         self.reference_ = None
         if self.reference is not None:
+            drawn = any(line.get_label() == POOL_SHARE for line in self.ax_.get_lines())
             self.reference_ = self.ax_.axhline(
                 self.reference,
                 color="0.4",
                 linestyle="--",
                 linewidth=1,
-                label="share in the pool",
+                label=None if drawn else POOL_SHARE,
                 zorder=1,  # below the curves
             )
         label = "Share of rare classes in the labeled set"

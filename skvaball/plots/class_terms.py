@@ -120,7 +120,7 @@ class ClassTermsDisplay:
             style = {"color": PALETTE[i], "height": _BAR, "label": name, **(bar_kw or {})}
             self.bars_.append(ax.barh(places + (i - 0.5) * _BAR, values, **style))
         ax.set_yticks(places, [str(name) for name in self.classes])
-        ax.invert_yaxis()  # the first class on top
+        ax.set_ylim(n_classes - 0.5, -0.5)  # the first class on top
         ax.set_xlim(0, 1)
         ax.set_xlabel("Probability")
         ax.set_ylabel("Predicted class")

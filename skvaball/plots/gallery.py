@@ -287,11 +287,16 @@ def _as_png(picture: np.ndarray) -> bytes:
 
 def label_text(row: dict[str, Any]) -> str:
     """The class of an image, and what it was taken for if that was another."""
-    if row["true_label"] is None:
+    if _is_unknown(row["true_label"]):
         return f"predicted: {row['predicted_label']}"
     if row["true_label"] == row["predicted_label"]:
         return str(row["true_label"])
     return f"{row['true_label']}, not {row['predicted_label']}"
+
+
+def _is_unknown(label: Any) -> bool:
+    """Whether a label is missing: None, which pandas may have made NaN."""
+    return label is None or (isinstance(label, float) and math.isnan(label))
 
 
 def number_text(value: float) -> str:

@@ -15,7 +15,7 @@ from skvaball.plots._bands import (
     new_axes,
     summarize,
 )
-from skvaball.plots._styles import REFERENCE_STYLES, Style
+from skvaball.plots._styles import REFERENCE_STYLES, Style, strategy_styles
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -206,17 +206,19 @@ class ParameterCurveDisplay:
             if len(settings) <= MAX_TICKS:
                 ax.set_xticks(settings, [f"{setting:g}" for setting in settings])
                 ax.set_xticks([], minor=True)
-        self.levels_ = [self._draw_level(name, styles) for name in self.levels or {}]
+        looks = {**strategy_styles(self.levels or {}), **(styles or {})}
+        self.levels_ = [self._draw_level(name, looks[name]) for name in self.levels or {}]
         ax.set_xlabel(self.parameter.replace("_", " "))
         ax.set_ylabel(metric_label(self.value))
         if legend:
             draw_legend(ax)
         return self
 
-    def _draw_level(self, name: str, styles: Mapping[str, Style] | None) -> Any:
+    def _draw_level(self, name: str, look: Style) -> Any:
         assert self.levels is not None
-        look = (styles or REFERENCE_STYLES).get(name, {"color": "0.45", "linestyle": "--"})
-        line = {key: look[key] for key in ("color", "linestyle") if key in look}
+        line: dict[str, Any] = {"color": look.get("color", "0.45"), "linestyle": "--"}
+        if name in REFERENCE_STYLES:
+            line["linestyle"] = look.get("linestyle", "--")
         return self.ax_.axhline(self.levels[name], label=name, linewidth=1, zorder=1, **line)
 
 

@@ -11,6 +11,9 @@ from skvaball.plots._bands import new_axes
 from skvaball.plots._estimators import check_lengths, fitted_with_classifier
 from skvaball.plots._styles import PALETTE
 
+#: Scores that differ by less than this part of them differ by rounding.
+ROUNDING = 1e-12
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -137,7 +140,15 @@ class ScoreHistogramDisplay:
         if len(scores) == 0:
             raise ValueError("There are no scores: nothing to draw.")
         self.classes_, codes = np.unique(labels, return_inverse=True)
-        self.edges_ = np.histogram_bin_edges(scores, bins)
+        try:
+            self.edges_ = np.histogram_bin_edges(scores, bins)
+        except ValueError as error:
+            if np.ptp(scores) > ROUNDING * np.abs(scores).max():
+                raise
+            raise ValueError(
+                f"All {len(scores)} scores are {scores[0]:g} but for rounding, too close to be "
+                "told apart in bins."
+            ) from error
         self.counts_ = np.array(
             [np.histogram(scores[codes == k], self.edges_)[0] for k in range(len(self.classes_))]
         )
@@ -149,10 +160,7 @@ class ScoreHistogramDisplay:
             style = {"color": PALETTE[0], "alpha": 0.7, "fill": True, **(stairs_kw or {})}
             # The first class on top: the axis of the classes points down.
             self.stairs_.append(ax.stairs(k - heights, self.edges_, baseline=k, **style))
-        names = [
-            f"{name} ({counts.sum()})"
-            for name, counts in zip(self.classes_, self.counts_, strict=True)
-        ]
+        names = [f"{name} ({np.sum(codes == k)})" for k, name in enumerate(self.classes_)]
         ax.set_yticks(range(len(names)), names)
         ax.set_ylim(len(names) - 0.7, -1.1)
         ax.grid(axis="y", linewidth=0.5, alpha=0.5)
