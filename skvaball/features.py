@@ -61,7 +61,8 @@ class Features(NamedTuple):
         Predicted classes, as positions in the classes of the view that was read with; -1
         where predictions were not asked for.
     probabilities : ndarray of shape (n, n_classes), float32
-        1 for the predicted class if the classifier has none, or they were not asked for.
+        1 for the predicted class if the classifier has none, or codes alone were asked
+        for; 0 where predictions were not.
 
     Examples
     --------

@@ -1,5 +1,7 @@
 """Successive elimination: the same top rows with most of the draws left out."""
 
+import warnings
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -130,3 +132,11 @@ def test_transform_uses_all_draws():
 def test_a_confidence_that_is_no_probability_is_refused(confidence):
     with pytest.raises(ValueError, match="confidence"):
         selector(confidence=confidence).fit_pool(LABELED, Y, POOL)
+
+
+def test_scores_that_have_not_moved_are_no_overflow():
+    scores = np.r_[np.zeros(1700), np.linspace(1, 2, 300)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        top = eliminate(scores, scores, lambda rows: scores[rows], 50, 0.99)
+    assert set(top.positions) == set(range(1950, 2000))

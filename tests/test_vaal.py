@@ -207,3 +207,17 @@ def test_a_pipeline_turns_texts_into_rows():
     positions, scores = selector.fit_select(texts, [0, 0, 1, 1] * 3, pool, 2)
     assert len(positions) == 2
     assert np.isfinite(scores).all()
+
+
+def test_rows_that_are_surely_unlabeled_keep_their_order():
+    """Their probabilities all round to 1."""
+    rng = np.random.default_rng(0)
+    labeled = rng.normal(size=(300, 6))
+    pool = np.concatenate([labeled, rng.normal(size=(20, 6)) * np.geomspace(10, 1000, 20)[:, None]])
+    selector = VAALSelector(adversary_param=0, random_state=0)
+    positions, scores = selector.fit_select(labeled, np.arange(300) % 2, pool, 20)
+    sure = np.flatnonzero(scores == 1)
+    assert len(sure) > 2
+    logits = selector._logits(pool)
+    assert (np.diff(logits[positions]) >= 0).all()
+    assert set(sure) <= set(positions)

@@ -111,7 +111,8 @@ def test_masked_errors_equal_decoding_with_each_block_zeroed(
         vae.decoder = nn.Sequential(nn.Linear(5, 4), nn.Linear(4, 12))
     vae = vae.to(dtype)
     # Neither a multiple of the chunk nor smaller than it, unless the case says so.
-    assert n % rows_per_chunk(n_draws) != 0 or rows_per_chunk(n_draws) == 1
+    rows = rows_per_chunk(n_draws, sum(block_sizes))
+    assert n % rows != 0 or rows == 1
     target, mean, log_variance = encoded(vae, n, dtype)
     noise = normal_tensor(n_draws, sum(block_sizes), seed=2, dtype=dtype)
     errors = MaskedDecoder(vae, noise).squared_errors(target, mean, log_variance)
@@ -171,10 +172,17 @@ def test_tf32_is_allowed_inside_its_block_only():
     assert getattr(matmul, name) == before
 
 
+def test_a_chunk_on_a_gpu_does_not_grow_with_the_classes():
+    """Its latent vectors have 10 numbers a class."""
+    few, many = (rows_per_chunk(8, n_latent, "cuda") for n_latent in (100, 10_000))
+    assert few == rows_per_chunk(8, 10, "cuda")
+    assert many * 10_000 <= few * 130
+
+
 @settings(max_examples=30, deadline=None)
 @given(n_draws=st.integers(1, 3 * VECTORS_PER_CHUNK))
 def test_a_chunk_holds_as_many_rows_as_fit_and_at_least_one(n_draws):
-    rows = rows_per_chunk(n_draws)
+    rows = rows_per_chunk(n_draws, 100)
     assert rows >= 1
     assert rows == 1 or rows * n_draws <= VECTORS_PER_CHUNK < (rows + 1) * n_draws
 

@@ -79,7 +79,8 @@ class DIRECTSelector(RankingSelector):
       parts. How they shrink is the paper's rule: the end whose threshold is right for
       fewer labels moves in; where both are right for as many, the farther one.
     - In the paper the first half of a batch searches. Here each query is divided, so
-      that it makes no difference how a batch is cut into queries.
+      that the part that searches does not depend on how a batch is cut into queries;
+      which classes it searches does, since ``min_search`` counts in each query.
     - Of several best thresholds the middle one is taken: if no label is wrong, every
       row that is asked for next to it halves the range where the threshold can be.
 

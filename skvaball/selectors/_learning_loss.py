@@ -171,8 +171,8 @@ class LearningLossSelector(QuerySelector):
     Raises
     ------
     ValueError
-        In ``fit``, if ``losses="out_of_fold"`` meets a ``FrozenEstimator`` or a single
-        labeled row.
+        In ``fit``, if there is a single labeled row, ``losses="out_of_fold"`` meets a
+        ``FrozenEstimator`` or no class with two rows, or the training of the head diverges.
 
     Warns
     -----

@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from skvaball.networks._variational import LOG_VARIANCE_RANGE, gaussian_kl, perceptron
-from skvaball.selectors.base import QuerySelector
+from skvaball.selectors.base import QuerySelector, top_positions
 from skvaball.utils.loading import standardization
 from skvaball.utils.random import derive_seed, isolated_generators
 from skvaball.utils.rows import is_lazy, iter_chunks, n_rows, take_rows, to_array
@@ -225,6 +225,11 @@ class VAALSelector(QuerySelector):
     encoder over the pool. The pool is read batch by batch; of a
     lazy array, whose blocks are read whole, 4096 rows at a time.
 
+    Raises
+    ------
+    ValueError
+        In ``fit``, if the training diverges.
+
     References
     ----------
     S. Sinha, S. Ebrahimi and T. Darrell. "Variational adversarial active learning".
@@ -372,6 +377,16 @@ class VAALSelector(QuerySelector):
     # -- scoring -------------------------------------------------------------------------
 
     def _score(self, X: Any) -> np.ndarray:
+        scores: np.ndarray = expit(-self._logits(X))
+        return scores
+
+    def _select(self, X: Any, n: int, prepared: Any) -> tuple[np.ndarray, np.ndarray]:
+        # By the logits: the probabilities of rows that are surely unlabeled round to 1.
+        logits = self._logits(X)
+        return top_positions(-logits, n), expit(-logits)
+
+    def _logits(self, X: Any) -> np.ndarray:
+        """How surely the discriminator takes each row for a labeled one, (n,), float64."""
         parts = []
         # Chunks of one size: a row has the same score whatever rows stand beside it.
         for chunk, n in iter_chunks(X, self.batch_size, pad=True):
@@ -379,9 +394,7 @@ class VAALSelector(QuerySelector):
                 mean, _ = self.vae_.encode(torch.from_numpy(self._rows(chunk)).to(self.device))
                 logits = self.discriminator_(mean)[:, 0]
             parts.append(logits[:n].cpu().double().numpy())
-        # 1 - P(labeled), written so that sure rows keep their order.
-        scores: np.ndarray = expit(-np.concatenate(parts))
-        return scores
+        return np.concatenate(parts)
 
 
 def _batches(n: int, batch_size: int, rng: np.random.Generator) -> Iterator[np.ndarray]:

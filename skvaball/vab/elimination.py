@@ -62,20 +62,27 @@ def eliminate(
     while len(new):
         scores[new], exact[new] = exact_scores(new), True
         known = np.flatnonzero(exact)
-        bound = _quantile(np.abs(scores - second)[known] / unit[known], confidence) * unit
+        errors = _in_units((scores - second)[known], unit[known])
+        bound = _quantile(errors, confidence) * unit
         threshold = np.partition(scores, -n)[-n]
         open_ = np.flatnonzero((np.abs(second - threshold) <= bound) & ~exact)
         # Those nearest to the threshold first, and never more than double: the rows already
         # known tell which of the others are needed.
-        new = open_[np.argsort((np.abs(second - threshold) / unit)[open_], kind="stable")]
+        new = open_[np.argsort(_in_units(second[open_] - threshold, unit[open_]), kind="stable")]
         new = new[: len(known)]
     return Top(top_positions(scores, n), scores, exact)
 
 
 def _nearest_to_threshold(scores: np.ndarray, unit: np.ndarray, n: int) -> np.ndarray:
     threshold = np.partition(scores, -n)[-n]
-    order: np.ndarray = np.argsort(np.abs(scores - threshold) / unit, kind="stable")
+    order: np.ndarray = np.argsort(_in_units(scores - threshold, unit), kind="stable")
     return order
+
+
+def _in_units(distances: np.ndarray, unit: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore"):  # where no score has moved: infinitely many
+        lengths: np.ndarray = np.abs(distances) / unit
+    return lengths
 
 
 def _quantile(errors: np.ndarray, confidence: float) -> float:

@@ -31,8 +31,10 @@ from skvaball.vab.autoencoder import ClassMaskedVAE
 
 #: Decoded vectors held at once: small enough for the caches, large enough for the products.
 VECTORS_PER_CHUNK = 2048
-#: The same on a GPU, which needs more to be busy: 128 MiB per hidden layer of 128.
+#: The same on a GPU, which needs more to be busy: 128 MiB per hidden layer of 128. Fewer if the
+#: latent vectors, which grow with the number of classes, are longer than that.
 VECTORS_PER_CHUNK_GPU = 2**18
+HIDDEN_UNITS = 128
 #: What the classifier gives to a class at least, when its word is weighed against another.
 MIN_PROBABILITY = 1e-6
 _TF32_LOCK = RLock()
@@ -66,10 +68,12 @@ def draw_noise(n_draws: int, n_latent: int, seed: int) -> np.ndarray:
     return noise
 
 
-def rows_per_chunk(n_draws: int, device: str | torch.device = "cpu") -> int:
+def rows_per_chunk(n_draws: int, n_latent: int, device: str | torch.device = "cpu") -> int:
     """Rows that are decoded at once: products of one shape, whatever the batch."""
-    on_cpu = torch.device(device).type == "cpu"
-    return max(1, (VECTORS_PER_CHUNK if on_cpu else VECTORS_PER_CHUNK_GPU) // n_draws)
+    vectors = VECTORS_PER_CHUNK
+    if torch.device(device).type != "cpu":
+        vectors = VECTORS_PER_CHUNK_GPU // max(1, n_latent // HIDDEN_UNITS)
+    return max(1, vectors // n_draws)
 
 
 def class_activity(
@@ -155,7 +159,7 @@ class MaskedDecoder:
         std = (0.5 * log_variance).exp()
         linear = 2 * residual @ self.last.weight
         errors = residual.square().sum(1, keepdim=True).repeat(1, len(self.blocks))
-        rows = rows_per_chunk(len(self.noise), target.device)
+        rows = rows_per_chunk(len(self.noise), self.noise.shape[1], target.device)
         for start in range(0, len(target), rows):
             part = slice(start, start + rows)
             z = (mean[part, None] + std[part, None] * self.noise).flatten(0, 1)
@@ -339,7 +343,7 @@ class ClassLikelihood:
         reduced = torch.bfloat16 if self.precision == "bfloat16" else None
         decoder = MaskedDecoder(self.vae, noise, reduced)
         # Chunks of one size: a row has the same score whatever rows stand beside it.
-        size = rows_per_chunk(len(noise), device)
+        size = rows_per_chunk(len(noise), noise.shape[1], device)
         results: list[list[torch.Tensor]] = [[], [], []]
         for start in range(0, len(values), size):
             part = values[start : start + size]

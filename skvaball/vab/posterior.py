@@ -8,7 +8,8 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import log_softmax, logsumexp, softmax
 
-#: Where the temperature is looked for. Outside, the posterior is as good as one-hot or the prior.
+#: Where the temperature is looked for. Outside, the posterior is as good as one-hot or the prior,
+#: unless a decoder variance that was given makes the evidence huge.
 TEMPERATURE_RANGE = (1e-2, 1e4)
 WEIGHT_RANGE = (0.0, 1e2)
 
@@ -31,7 +32,7 @@ def class_difficulty(
     Returns
     -------
     ndarray of shape (n_classes,), float64
-        In (0, 1): the lower, the more difficult the class.
+        In (0, 1]: the lower, the more difficult the class.
     """
     predicted = np.bincount(y_pred, minlength=n_classes)
     right = np.bincount(y_pred[y_true == y_pred], minlength=n_classes)

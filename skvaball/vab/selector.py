@@ -107,7 +107,8 @@ class VaBQuerySelector(QuerySelector):
         classifier may have memorised, or on predictions of clones of the classifier
         that have not seen them (5 more fits).
     prior : {"labeled", "pool"}, default="labeled"
-        Where p(yhat_n) is counted: on the labeled rows (the paper) or on the pool.
+        Where p(yhat_n) is counted: on the labeled rows (the paper; with
+        ``difficulty="out_of_fold"`` as the clones predict them) or on the pool.
     use_difficulty : bool, default=True
         Whether the difficulty enters the score; False does not go with
         ``posterior="normalized"``, which is constant without it.
@@ -748,7 +749,8 @@ class VaBQuerySelector(QuerySelector):
     def _map(self, function: Callable[[Features], Any], X: Any, prepared: Any) -> Any:
         """Results of a function of features for all rows, chunk after chunk."""
         # Whole numbers of what is decoded at once.
-        step = rows_per_chunk(self.n_draws, self.device)
+        n_latent = sum(self.vae_.module_.block_sizes)
+        step = rows_per_chunk(self.n_draws, n_latent, self.device)
         size = step * int(np.ceil(CHUNK_ROWS / step))
         if prepared is not None:
             starts = range(0, len(prepared.codes), size)
