@@ -1,5 +1,6 @@
 """A loss for imbalanced classes (Menon et al. 2021)."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -40,10 +41,9 @@ class LogitAdjustedLoss(nn.CrossEntropyLoss):
 
     def __init__(self, shares: Sequence[float]) -> None:
         super().__init__()
-        given = torch.as_tensor(shares, dtype=torch.float32)
-        if not ((given > 0) & given.isfinite()).all():
+        if not all(0 < share < math.inf for share in shares):
             raise ValueError(f"shares={shares} must be numbers above 0, one for each class.")
-        self.register_buffer("log_shares", given.log())
+        self.register_buffer("log_shares", torch.as_tensor(shares, dtype=torch.float32).log())
 
     def forward(self, input: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """Mean loss; the arguments are named as in the base class.
