@@ -240,13 +240,13 @@ def test_results_of_changed_data_are_not_mixed(part, tmp_path, monkeypatch):
     run(protocol, ["random"], [0], tmp_path / "r.db")
 
     def changed(*args):
-        parts = load_parts(*args)
+        parts = load_images(*args)
         value = np.array(parts[part])
         value.flat[-1] += 1
         return Bunch(**{**parts, part: value})
 
-    load_parts = data.load_parts
-    monkeypatch.setattr(data, "load_parts", changed)
+    load_images = data._load_images
+    monkeypatch.setattr(data, "_load_images", changed)
     with pytest.raises(ValueError, match="'fast' with other data: not the same images"):
         run(protocol, ["random"], [1], tmp_path / "r.db")
 

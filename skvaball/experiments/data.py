@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import hashlib
 import os
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -104,7 +105,7 @@ def fingerprint(protocol: Protocol, folder: str | Path | None) -> str:
     Not with features that are computed from the images, whose last digits may differ between
     machines.
     """
-    parts = load_parts(protocol, 0, folder)
+    parts = _load_images(protocol, 0, folder)
     found = hashlib.blake2b(digest_size=16)
     for name in ("images_train", "images_test", "target_train", "target_test"):
         part = np.asarray(parts[name])
@@ -113,10 +114,17 @@ def fingerprint(protocol: Protocol, folder: str | Path | None) -> str:
     return found.hexdigest()
 
 
-def count_rows(protocol: Protocol, seed: int, folder: str | Path | None) -> int:
-    """How many training rows a seed has."""
-    y = np.asarray(load_parts(protocol, seed, folder).target_train)
-    return len(_variant_rows(protocol, y, seed))
+def count_rows(
+    protocol: Protocol, seeds: Iterable[int], folder: str | Path | None
+) -> dict[int, int]:
+    """How many training rows each seed has; no features are computed for that."""
+    counts: dict[int, int] = {}
+    y = np.empty(0)
+    for seed in seeds:
+        if not counts or protocol.data.set not in FIXED_SPLIT:
+            y = np.asarray(_load_images(protocol, seed, folder).target_train)
+        counts[seed] = len(_variant_rows(protocol, y, seed))
+    return counts
 
 
 def load_parts(protocol: Protocol, seed: int, folder: str | Path | None) -> Bunch:
@@ -125,16 +133,28 @@ def load_parts(protocol: Protocol, seed: int, folder: str | Path | None) -> Bunc
     The cache is a folder of this version in ``skvaball`` in scikit-learn's data home: another
     version may read or compute otherwise.
     """
+    source = _source(protocol, seed, folder)
+    parts = Bunch(**_memory().cache(_load)(*source))
+    if protocol.data.features == "hog":
+        parts.data_train, parts.data_test = _memory().cache(_load_hog)(*source)
+    return parts
+
+
+def _load_images(protocol: Protocol, seed: int, folder: str | Path | None) -> Bunch:
+    """The whole data set without features that are computed from the images."""
+    return Bunch(**_memory().cache(_load)(*_source(protocol, seed, folder)))
+
+
+def _source(
+    protocol: Protocol, seed: int, folder: str | Path | None
+) -> tuple[str, str | None, int, str | None]:
+    """What the cache knows a data set by: its name, place, split and state."""
     name, path = protocol.data.set, None if folder is None else str(Path(folder).resolve())
     if name == "digits":
         path = None
     split = 0 if name in FIXED_SPLIT else seed
     stamp = None if path is None or not os.path.exists(path) else _stamp(path)
-    parts = Bunch(**_memory().cache(_load)(name, path, split, stamp))
-    if protocol.data.features == "hog":
-        features = _memory().cache(_load_hog)(name, path, split, stamp)
-        parts.data_train, parts.data_test = features
-    return parts
+    return name, path, split, stamp
 
 
 def _stamp(path: str) -> str:

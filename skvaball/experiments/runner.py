@@ -191,8 +191,9 @@ def _enter(
     split = make_split(protocol, 0, folder)
     _check_fit(protocol, strategies, split)
     if any(strategy.selector != FULL for strategy in strategies.values()):
-        for seed in dict.fromkeys(key.seed for key in keys):
-            _check_rows(protocol, seed, count_rows(protocol, seed, folder))
+        seeds = dict.fromkeys(key.seed for key in keys)
+        for seed, n_rows in count_rows(protocol, seeds, folder).items():
+            _check_rows(protocol, seed, n_rows)
     counts = np.bincount(split.y_train, minlength=len(split.class_names))
     content = {
         **protocol.model_dump(mode="json", exclude=_NOT_STORED),
